@@ -1,0 +1,169 @@
+/* fovea-check: the program behind `fovea check NET`, linked with the library compiled for double.
+ * Every weight's gradient is compared with the central difference (L(w + h) - L(w - h)) / 2h of the
+ * loss, in double, dropout and all (its mask is a function of the seed). Where the two sides of a
+ * step disagree with each other, a kink lies between (relu at 0, a tie in a pool): skipped,
+ * counted. */
+#include "base/random.h"
+#include "train/train.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 3, PER_WEIGHT = 40 };
+static const double step = 1e-6, tolerance = 1e-5;
+
+typedef struct check {
+    fv_net *net;
+    fv_trainer *trainer;
+    float *input;
+    int labels[BATCH];
+    const void *source[BATCH];
+    uint32_t epochs[BATCH], indices[BATCH];
+    real *gradients; /* the analytic ones */
+} check;
+
+typedef struct tally {
+    int checked, kinks, wrong;
+    double worst; /* relative error */
+} tally;
+
+/* The loss in double, of the same samples with the same dropout; with its gradient when asked. */
+static double loss(check *c, bool backward) {
+    fv_trainer *t = c->trainer;
+    fv_samples samples = {
+        .count = BATCH, .source = c->source, .seed = 1, .epochs = c->epochs, .indices = c->indices};
+    int last = c->net->count - 1, channels = c->net->nodes[last].output.channels;
+    double sum = 0;
+    fv_runner_pack(&t->runner);
+    fv_runner_forward(&t->runner, &samples);
+    for (int s = 0; s < BATCH; s++)
+        sum += t->loss
+                   ->sample(fv_runner_output(&t->runner, last, false) + (ptrdiff_t)s * channels,
+                            channels, c->labels[s], (real)1 / BATCH,
+                            fv_runner_output_gradient(&t->runner) + (ptrdiff_t)s * channels)
+                   .loss;
+    if (backward)
+        fv_runner_backward(&t->runner, &samples);
+    return sum / BATCH;
+}
+
+static void check_one(check *c, size_t index, double middle, tally *t) {
+    real *weight = &c->net->weights[index], kept = *weight;
+    double h = step * fmax(1, fabs((double)kept));
+    *weight = (real)((double)kept + h);
+    double above = loss(c, false);
+    *weight = (real)((double)kept - h);
+    double below = loss(c, false);
+    *weight = kept;
+    double ahead = (above - middle) / h, behind = (middle - below) / h;
+    double difference = (above - below) / (2 * h), analytic = (double)c->gradients[index];
+    double scale = fmax(fmax(fabs(difference), fabs(analytic)), 1e-3 * fmax(1, fabs(middle)));
+    double error = fabs(difference - analytic) / scale;
+    /* On a smooth piece the one-sided slopes differ by about h; at a kink, by much more. */
+    if (!(error <= tolerance) && fabs(ahead - behind) > 10 * tolerance * scale) {
+        t->kinks++;
+        return;
+    }
+    t->checked++;
+    t->worst = error > t->worst || isnan(error) ? error : t->worst;
+    if (!(error <= tolerance))
+        t->wrong++;
+}
+
+/* Some values of each weight, spread over it by the seed. */
+static int check_weights(check *c) {
+    int wrong = 0;
+    double middle = loss(c, true);
+    memcpy(c->gradients, fv_runner_gradients(&c->trainer->runner),
+           c->net->weight_size * sizeof(real));
+    printf("%-24s %10s %8s %8s   %s\n", "weight", "values", "checked", "kinks", "worst error");
+    for (int n = 0; n < c->net->count; n++)
+        for (int w = 0; w < c->net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &c->net->nodes[n].weights[w];
+            tally t = {0};
+            fv_random random;
+            char name[80];
+            fv_random_start(&random, 2, FV_PURPOSE_BENCH, (uint32_t)(n * FV_MAX_WEIGHTS + w));
+            for (size_t i = 0; i < PER_WEIGHT && i < weight->count; i++) {
+                size_t at = weight->count <= PER_WEIGHT
+                                ? i
+                                : (size_t)(fv_random_uniform(&random) * (double)weight->count);
+                check_one(c, weight->offset + at, middle, &t);
+            }
+            snprintf(name, sizeof name, "%s.%s", c->net->nodes[n].name, weight->spec.name);
+            printf("%-24s %10zu %8d %8d   %.1e  %s\n", name, weight->count, t.checked, t.kinks,
+                   t.worst,
+                   t.wrong     ? "WRONG"
+                   : t.checked ? "ok"
+                               : "NOT CHECKED");
+            wrong += t.wrong + (t.checked == 0);
+        }
+    return wrong;
+}
+
+static bool open_check(check *c, const char *path) {
+    c->net = fv_net_load(path);
+    if (!c->net)
+        return false;
+    /* Weights of everyday size, biases that are not all zero. */
+    for (int n = 0; n < c->net->count; n++)
+        for (int w = 0; w < c->net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &c->net->nodes[n].weights[w];
+            double limit = sqrt(3.0 / (double)weight->spec.fan_in);
+            fv_random random;
+            fv_random_start(&random, 3, FV_PURPOSE_INIT, (uint32_t)(n * FV_MAX_WEIGHTS + w));
+            for (size_t i = 0; i < weight->count; i++)
+                c->net->weights[weight->offset + i] =
+                    (real)((2 * fv_random_uniform(&random) - 1) * limit);
+        }
+    fv_trainer_options options = {.batch = BATCH};
+    c->trainer = fv_trainer_new(c->net, &options);
+    return c->trainer != NULL;
+}
+
+static bool make_samples(check *c) {
+    const fv_input_options *input = c->net->nodes[0].options;
+    size_t values = fv_shape_count(&c->trainer->runner.plan.nodes[0].shape);
+    int classes = c->net->nodes[c->net->count - 1].output.channels;
+    double scale = input->scale != 0 ? input->scale : 1;
+    fv_random random;
+    fv_random_start(&random, 1, FV_PURPOSE_BENCH, 0);
+    c->input = fv_alloc(values * BATCH, sizeof *c->input);
+    c->gradients = fv_alloc(c->net->weight_size, sizeof *c->gradients);
+    if (!c->input || !c->gradients)
+        return false;
+    for (size_t i = 0; i < values * BATCH; i++)
+        c->input[i] = (float)(fv_random_uniform(&random) / scale);
+    for (int s = 0; s < BATCH; s++) {
+        c->source[s] = c->input + (size_t)s * values;
+        c->indices[s] = (uint32_t)s;
+        c->labels[s] = (int)fv_random_below(&random, (uint32_t)classes);
+    }
+    return true;
+}
+
+static void close_check(check *c) {
+    fv_trainer_free(c->trainer);
+    fv_net_free(c->net);
+    fv_free(c->input);
+    fv_free(c->gradients);
+}
+
+int main(int count, char **arguments) {
+    if (count != 2) {
+        fprintf(stderr, "usage: fovea check NET\n");
+        return 2;
+    }
+    check c = {0};
+    int wrong = -1;
+    if (open_check(&c, arguments[1]) && make_samples(&c))
+        wrong = check_weights(&c);
+    else
+        fprintf(stderr, "fovea check: %s\n", fv_error_message());
+    if (wrong >= 0)
+        printf("%s: the gradients %s central differences to %.0e\n", arguments[1],
+               wrong ? "DO NOT MATCH" : "match", tolerance);
+    close_check(&c);
+    return wrong == 0 ? 0 : 1;
+}

@@ -1,0 +1,240 @@
+/* The loader: a thread of its own copies the samples of the next batch together while the caller
+ * works on the last one. Two slots: one is the caller's, the other is being filled. Called by the
+ * training loop. */
+#include "base/alloc.h"
+#include "base/status.h"
+#include "data/data.h"
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+typedef struct batch_slot {
+    uint8_t *bytes;
+    const void **source; /* of each sample in `bytes` */
+    int *labels;
+    uint32_t *epochs, *indices;
+    fv_batch batch;
+} batch_slot;
+
+struct fv_loader {
+    const fv_data *data;
+    int batch;
+    uint64_t seed;
+    fv_last_batch last;
+    int64_t epoch_steps;
+    size_t sample_size; /* bytes */
+
+    /* The filling thread's alone, while it runs. */
+    uint32_t *order, order_epoch;
+    bool ordered; /* `order` is that of order_epoch */
+    int64_t step; /* to be filled next */
+
+    batch_slot slots[2];
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    /* Under the mutex. Batch k of this loader (from 0) is in slot k % 2. */
+    int64_t filled; /* batches that were filled */
+    int64_t asked;  /* batches that the caller asked for: it may use the last of them */
+    bool stop, exhausted;
+};
+
+/* Where a step begins: its epoch, its position in that epoch's order, its samples. False when the
+ * epochs no longer fit the 32 bits that the random numbers have for them. */
+static bool locate_step(const fv_loader *loader, int64_t step, uint32_t *epoch, size_t *position,
+                        int *samples) {
+    uint64_t count = loader->data->count, batch = (uint64_t)loader->batch;
+    uint64_t first, end; /* samples since the start, whole epochs */
+    if (loader->last == FV_LAST_CARRY) {
+        if (__builtin_mul_overflow((uint64_t)step, batch, &first))
+            return false;
+        end = first + batch;
+    } else {
+        uint64_t steps = (uint64_t)loader->epoch_steps, whole = (uint64_t)step / steps;
+        if (__builtin_mul_overflow(whole, count, &first))
+            return false;
+        uint64_t next = first + count;
+        first += (uint64_t)step % steps * batch;
+        end = first + batch < next ? first + batch : next;
+    }
+    *position = (size_t)(first % count);
+    *samples = (int)(end - first);
+    *epoch = (uint32_t)(first / count);
+    return end > first && (end - 1) / count <= UINT32_MAX;
+}
+
+static bool fill_slot(fv_loader *loader, batch_slot *slot) {
+    const fv_data *data = loader->data;
+    uint32_t epoch;
+    size_t position;
+    if (!locate_step(loader, loader->step, &epoch, &position, &slot->batch.samples))
+        return false;
+    for (int i = 0; i < slot->batch.samples; i++, position++) {
+        if (position == data->count) { /* carried into the next epoch */
+            position = 0;
+            epoch++;
+        }
+        if (!loader->ordered || loader->order_epoch != epoch) {
+            fv_epoch_order(loader->order, (uint32_t)data->count, loader->seed, epoch);
+            loader->order_epoch = epoch;
+            loader->ordered = true;
+        }
+        uint32_t index = loader->order[position];
+        memcpy(slot->bytes + (size_t)i * loader->sample_size,
+               data->pixels + index * loader->sample_size, loader->sample_size);
+        slot->labels[i] = data->labels[index];
+        slot->epochs[i] = epoch;
+        slot->indices[i] = data->first + index;
+    }
+    loader->step++;
+    return true;
+}
+
+/* Batch k goes where batch k - 2 was: fills it only once the caller has asked for k - 1 and more,
+ * that is, has done with k - 2. */
+static void *run_filler(void *argument) {
+    fv_loader *loader = argument;
+    pthread_mutex_lock(&loader->mutex);
+    for (;;) {
+        while (!loader->stop && (loader->exhausted || loader->filled > loader->asked))
+            pthread_cond_wait(&loader->changed, &loader->mutex);
+        if (loader->stop)
+            break;
+        batch_slot *slot = &loader->slots[loader->filled % 2];
+        pthread_mutex_unlock(&loader->mutex);
+        bool filled = fill_slot(loader, slot);
+        pthread_mutex_lock(&loader->mutex);
+        if (filled)
+            loader->filled++;
+        else
+            loader->exhausted = true;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    pthread_mutex_unlock(&loader->mutex);
+    return NULL;
+}
+
+static bool make_slot(batch_slot *slot, size_t capacity, size_t sample_size) {
+    size_t bytes;
+    if (!fv_multiply(capacity, sample_size, &bytes)) {
+        fv_fail(FV_MEMORY, "a batch of %zu samples of %zu bytes is larger than any memory",
+                capacity, sample_size);
+        return false;
+    }
+    slot->bytes = fv_alloc(bytes, 1);
+    slot->source = fv_alloc(capacity, sizeof *slot->source);
+    slot->labels = fv_alloc(capacity, sizeof *slot->labels);
+    slot->epochs = fv_alloc(capacity, sizeof *slot->epochs);
+    slot->indices = fv_alloc(capacity, sizeof *slot->indices);
+    if (!slot->bytes || !slot->source || !slot->labels || !slot->epochs || !slot->indices)
+        return false;
+    for (size_t i = 0; i < capacity; i++)
+        slot->source[i] = slot->bytes + i * sample_size;
+    slot->batch = (fv_batch){.source = slot->source,
+                             .labels = slot->labels,
+                             .epochs = slot->epochs,
+                             .indices = slot->indices};
+    return true;
+}
+
+/* The thread takes no signals: they are for the threads of the program. */
+static bool start_filler(fv_loader *loader) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&loader->thread, NULL, run_filler, loader);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    loader->started = error == 0;
+    if (error)
+        fv_fail(FV_MEMORY, "cannot start the loader's thread: %s", strerror(error));
+    return loader->started;
+}
+
+static bool check_arguments(const fv_data *data, int batch, fv_last_batch last,
+                            int64_t first_step) {
+    if (batch < 1 || first_step < 0) {
+        fv_fail(FV_INVALID,
+                "a loader needs a batch of 1 or more (not %d) and a first step of 0 or "
+                "more (not %lld)",
+                batch, (long long)first_step);
+        return false;
+    }
+    if (data->count < 1 || data->count > UINT32_MAX) {
+        fv_fail(FV_INVALID, "a data set of %zu samples; expected 1 to %u", data->count, UINT32_MAX);
+        return false;
+    }
+    if (last == FV_LAST_DROP && (size_t)batch > data->count) {
+        fv_fail(FV_INVALID,
+                "a batch of %d is more than the %zu samples, and last_batch=drop leaves none",
+                batch, data->count);
+        return false;
+    }
+    return true;
+}
+
+fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_batch last,
+                         int64_t first_step) {
+    if (!check_arguments(data, batch, last, first_step))
+        return NULL;
+    fv_loader *loader = fv_alloc(1, sizeof *loader);
+    if (!loader)
+        return NULL;
+    loader->data = data;
+    loader->batch = batch;
+    loader->seed = seed;
+    loader->last = last;
+    loader->epoch_steps = fv_epoch_steps(data->count, batch, last);
+    loader->sample_size = fv_shape_count(&data->shape);
+    loader->step = first_step;
+    pthread_mutex_init(&loader->mutex, NULL);
+    pthread_cond_init(&loader->changed, NULL);
+    size_t capacity = (size_t)batch; /* only carried batches are larger than the data set */
+    if (last != FV_LAST_CARRY && capacity > data->count)
+        capacity = data->count;
+    loader->order = fv_alloc(data->count, sizeof *loader->order);
+    if (!loader->order || !make_slot(&loader->slots[0], capacity, loader->sample_size) ||
+        !make_slot(&loader->slots[1], capacity, loader->sample_size) || !start_filler(loader)) {
+        fv_loader_free(loader);
+        return NULL;
+    }
+    return loader;
+}
+
+const fv_batch *fv_loader_next(fv_loader *loader) {
+    pthread_mutex_lock(&loader->mutex);
+    loader->asked++;
+    pthread_cond_broadcast(&loader->changed);
+    while (loader->filled < loader->asked && !loader->exhausted)
+        pthread_cond_wait(&loader->changed, &loader->mutex);
+    bool ready = loader->filled >= loader->asked;
+    const batch_slot *slot = &loader->slots[(loader->asked - 1) % 2];
+    pthread_mutex_unlock(&loader->mutex);
+    if (ready)
+        return &slot->batch;
+    fv_fail(FV_INVALID, "no batch: a run has at most 2^32 epochs");
+    return NULL;
+}
+
+void fv_loader_free(fv_loader *loader) {
+    if (!loader)
+        return;
+    if (loader->started) {
+        pthread_mutex_lock(&loader->mutex);
+        loader->stop = true;
+        pthread_cond_broadcast(&loader->changed);
+        pthread_mutex_unlock(&loader->mutex);
+        pthread_join(loader->thread, NULL);
+    }
+    for (int i = 0; i < 2; i++) {
+        fv_free(loader->slots[i].bytes);
+        fv_free(loader->slots[i].source);
+        fv_free(loader->slots[i].labels);
+        fv_free(loader->slots[i].epochs);
+        fv_free(loader->slots[i].indices);
+    }
+    fv_free(loader->order);
+    pthread_mutex_destroy(&loader->mutex);
+    pthread_cond_destroy(&loader->changed);
+    fv_free(loader);
+}

@@ -1,0 +1,286 @@
+/* Reads and writes .npy files (numpy.lib.format: "\x93NUMPY", version, header length, a Python
+ * dictionary of dtype, order and shape, the values). Called by picture.c and, through fovea.h, by
+ * the command. */
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "data/data.h"
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored as they are in files");
+
+enum { MAGIC_SIZE = 6, MAX_AXES = 5 };
+static const unsigned char magic[MAGIC_SIZE] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
+
+typedef enum npy_type { NPY_F4, NPY_F8, NPY_U1, NPY_I4, NPY_I8, NPY_TYPES } npy_type;
+static const char *const type_names[NPY_TYPES] = {"<f4", "<f8", "|u1", "<i4", "<i8"};
+static const size_t type_sizes[NPY_TYPES] = {4, 8, 1, 4, 8};
+
+typedef struct npy_header {
+    char descr[16];
+    bool has_descr, has_order, has_shape;
+    bool fortran;
+    int rank;
+    size_t sizes[MAX_AXES];
+} npy_header;
+
+/* ---- The dictionary ----------------------------------------------------------------------- */
+
+typedef struct cursor {
+    const char *at, *end;
+} cursor;
+
+static void skip_space(cursor *c) {
+    while (c->at < c->end && (*c->at == ' ' || *c->at == '\n' || *c->at == '\t'))
+        c->at++;
+}
+
+/* Steps over `word`, and space before it, when it comes next. */
+static bool accept(cursor *c, const char *word) {
+    skip_space(c);
+    size_t length = strlen(word);
+    if ((size_t)(c->end - c->at) < length || memcmp(c->at, word, length) != 0)
+        return false;
+    c->at += length;
+    return true;
+}
+
+/* 'text' or "text", of less than 16 bytes. */
+static bool read_string(cursor *c, char text[16]) {
+    char quote = accept(c, "'") ? '\'' : '"';
+    if (quote == '"' && !accept(c, "\""))
+        return false;
+    for (size_t length = 0; length < 16 && c->at < c->end; length++) {
+        text[length] = *c->at++;
+        if (text[length] == quote) {
+            text[length] = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_size(cursor *c, size_t *size) {
+    skip_space(c);
+    const char *start = c->at;
+    *size = 0;
+    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++)
+        if (!fv_multiply(*size, 10, size) || !fv_sum(*size, (size_t)(*c->at - '0'), size))
+            return false;
+    return c->at > start;
+}
+
+/* "(60000, 28)", "(3,)", "()". */
+static bool read_shape(cursor *c, npy_header *header) {
+    if (!accept(c, "("))
+        return false;
+    for (header->rank = 0; !accept(c, ")"); header->rank++) {
+        if (header->rank == MAX_AXES || !read_size(c, &header->sizes[header->rank]))
+            return false;
+        if (!accept(c, ","))
+            return header->rank++, accept(c, ")");
+    }
+    return true;
+}
+
+static bool read_entry(cursor *c, npy_header *header) {
+    char key[16];
+    if (!read_string(c, key) || !accept(c, ":"))
+        return false;
+    bool *seen;
+    bool good;
+    if (strcmp(key, "descr") == 0) {
+        seen = &header->has_descr;
+        good = read_string(c, header->descr);
+    } else if (strcmp(key, "fortran_order") == 0) {
+        seen = &header->has_order;
+        header->fortran = accept(c, "True");
+        good = header->fortran || accept(c, "False");
+    } else if (strcmp(key, "shape") == 0) {
+        seen = &header->has_shape;
+        good = read_shape(c, header);
+    } else {
+        return false;
+    }
+    good = good && !*seen;
+    *seen = true;
+    return good;
+}
+
+static bool read_dictionary(cursor *c, npy_header *header) {
+    if (!accept(c, "{"))
+        return false;
+    while (!accept(c, "}")) {
+        if (!read_entry(c, header))
+            return false;
+        if (!accept(c, ",")) {
+            if (!accept(c, "}"))
+                return false;
+            break;
+        }
+    }
+    skip_space(c);
+    return c->at == c->end && header->has_descr && header->has_order && header->has_shape;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------ */
+
+/* Checks all up to the values, which begin at *start. */
+static fv_status read_header(const char *path, const unsigned char *file, size_t size,
+                             npy_header *header, size_t *start) {
+    if (size < MAGIC_SIZE + 4 || memcmp(file, magic, MAGIC_SIZE) != 0)
+        return fv_fail(FV_FORMAT, "%s: not a .npy file: it does not begin with \\x93NUMPY", path);
+    int version = file[MAGIC_SIZE];
+    if (version < 1 || version > 3)
+        return fv_fail(FV_FORMAT, "%s: .npy version %d, expected 1 to 3", path, version);
+    *start = version == 1 ? MAGIC_SIZE + 4 : MAGIC_SIZE + 6;
+    if (size < *start)
+        return fv_fail(FV_FORMAT, "%s: cut off inside its header: %zu bytes", path, size);
+    size_t length = (size_t)file[8] | (size_t)file[9] << 8;
+    if (version > 1)
+        length |= (size_t)file[10] << 16 | (size_t)file[11] << 24;
+    if (length > size - *start)
+        return fv_fail(FV_FORMAT, "%s: its header says it has %zu bytes, but only %zu follow", path,
+                       length, size - *start);
+    cursor c = {(const char *)file + *start, (const char *)file + *start + length};
+    *start += length;
+    if (!read_dictionary(&c, header))
+        return fv_fail(FV_FORMAT,
+                       "%s: its header is damaged or not that of one array of numbers with at most "
+                       "%d axes: expected {'descr': '<f4', 'fortran_order': False, 'shape': (2, "
+                       "3)}",
+                       path, MAX_AXES);
+    return FV_OK;
+}
+
+/* How many values; refuses what is not read here. */
+static fv_status check_header(const char *path, const npy_header *header, size_t bytes,
+                              npy_type *type, size_t *count) {
+    *type = 0;
+    while (*type < NPY_TYPES && strcmp(header->descr, type_names[*type]) != 0)
+        (*type)++;
+    if (*type == NPY_TYPES)
+        return fv_fail(FV_UNSUPPORTED,
+                       "%s: dtype '%s' is not read (float32, float64, uint8, int32 and int64 are); "
+                       "save it as x.astype('float32')",
+                       path, header->descr);
+    if (header->fortran)
+        return fv_fail(FV_UNSUPPORTED,
+                       "%s: the array is in Fortran order; save it as numpy.ascontiguousarray(x)",
+                       path);
+    size_t needed = type_sizes[*type];
+    for (int axis = 0; axis < header->rank; axis++) {
+        if (header->sizes[axis] == 0)
+            return fv_fail(FV_FORMAT, "%s: the array is empty: axis %d has size 0", path, axis);
+        if (!fv_multiply(needed, header->sizes[axis], &needed))
+            return fv_fail(FV_FORMAT, "%s: its shape is of more values than any memory holds",
+                           path);
+    }
+    if (needed != bytes)
+        return fv_fail(FV_FORMAT,
+                       "%s: %s: its header says that %zu bytes of values follow, found %zu", path,
+                       bytes < needed ? "cut off" : "goes on after its end", needed, bytes);
+    *count = needed / type_sizes[*type];
+    return FV_OK;
+}
+
+static float read_value(const unsigned char *bytes, npy_type type) {
+    float single;
+    double value;
+    int32_t word;
+    int64_t number;
+    switch (type) {
+    case NPY_F4:
+        memcpy(&single, bytes, sizeof single);
+        return single;
+    case NPY_F8:
+        memcpy(&value, bytes, sizeof value);
+        return (float)value;
+    case NPY_I4:
+        memcpy(&word, bytes, sizeof word);
+        return (float)word;
+    case NPY_I8:
+        memcpy(&number, bytes, sizeof number);
+        return (float)number;
+    default:
+        return bytes[0];
+    }
+}
+
+fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
+                        size_t sizes[5], float **values) {
+    npy_header header = {0};
+    size_t start = 0, count = 0;
+    npy_type type = NPY_F4;
+    fv_status status = read_header(path, file, size, &header, &start);
+    if (!status)
+        status = check_header(path, &header, size - start, &type, &count);
+    if (status)
+        return status;
+    float *array = fv_alloc(count, sizeof *array);
+    if (!array)
+        return FV_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        array[i] = read_value(file + start + i * type_sizes[type], type);
+    *rank = header.rank;
+    memcpy(sizes, header.sizes, sizeof header.sizes);
+    *values = array;
+    return FV_OK;
+}
+
+fv_status fv_read_npy(const char *path, int *rank, size_t sizes[5], float **values) {
+    char *file;
+    size_t size;
+    fv_status status = fv_read_file(path, SIZE_MAX / 2, &file, &size);
+    if (status)
+        return status;
+    status = fv_decode_npy(path, (const unsigned char *)file, size, rank, sizes, values);
+    fv_free(file);
+    return status;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------ */
+
+/* The file up to the values: as NumPy pads it, a multiple of 64 bytes, the last a newline. */
+static char *make_header(int rank, const size_t *sizes, size_t *length) {
+    fv_text text = {0};
+    fv_text_add_bytes(&text, (const char *)magic, MAGIC_SIZE);
+    fv_text_add_bytes(&text, "\1\0\0\0", 4); /* version 1.0, header length */
+    fv_text_add(&text, "{'descr': '<f4', 'fortran_order': False, 'shape': (");
+    for (int axis = 0; axis < rank; axis++)
+        fv_text_add(&text, axis ? ", %zu" : "%zu", sizes[axis]);
+    fv_text_add(&text, rank == 1 ? ",), }" : "), }");
+    *length = fv_round_up(text.size + 1, 64);
+    fv_text_add(&text, "%*s\n", (int)(*length - text.size - 1), "");
+    char *header = fv_text_take(&text);
+    if (header) {
+        header[8] = (char)((*length - 10) & 0xff);
+        header[9] = (char)((*length - 10) >> 8);
+    }
+    return header;
+}
+
+fv_status fv_write_npy(const char *path, int rank, const size_t *sizes, const float *values) {
+    if (rank < 0 || rank > MAX_AXES)
+        return fv_fail(FV_INVALID, "%s: an array of %d axes; at most %d can be written", path, rank,
+                       MAX_AXES);
+    size_t bytes = sizeof *values;
+    for (int axis = 0; axis < rank; axis++)
+        if (sizes[axis] == 0 || !fv_multiply(bytes, sizes[axis], &bytes))
+            return fv_fail(FV_INVALID, "%s: axis %d of size %zu makes the array empty or too large",
+                           path, axis, sizes[axis]);
+    size_t length;
+    char *header = make_header(rank, sizes, &length);
+    if (!header)
+        return FV_MEMORY;
+    fv_writer writer;
+    fv_status status = fv_writer_open(&writer, path);
+    if (!status) {
+        fv_write(&writer, header, length);
+        fv_write(&writer, values, bytes);
+        status = fv_writer_commit(&writer);
+    }
+    fv_free(header);
+    return status;
+}

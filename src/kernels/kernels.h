@@ -1,0 +1,108 @@
+/* The table of kernels: arithmetic on plain arrays, which knows nothing of graphs. Each kernel
+ * file is compiled once for each instruction set; fv_kernels_get() picks a table once by CPUID.
+ * Called by the layers, the executor and the training step. */
+#ifndef FV_KERNELS_KERNELS_H
+#define FV_KERNELS_KERNELS_H
+
+#include "base/real.h"
+#include <fovea.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The batch-reduce matrix product:
+ *   C(i, j) (+)= bias(j) + sum over t < terms, k < depth of A_t(i, k) * B_t(k, j)
+ * with A_t(i, k) = a[a_offset[t] + i * a_row + k * a_column]
+ * and  B_t(k, j) = b[b_offset[t] + k * b_row + j].
+ * The register tile is held across the whole list, so a convolution in any number of dimensions is
+ * this one call with a list of kernel rows. Each C(i, j) is summed in the order of t, then k,
+ * whatever the tile. */
+typedef struct fv_product {
+    int rows, columns; /* columns <= kernels->panel */
+    int depth, terms;
+    const real *a;
+    const ptrdiff_t *a_offset;
+    ptrdiff_t a_row, a_column;
+    const real *b; /* readable up to the next multiple of kernels->vector columns */
+    const ptrdiff_t *b_offset;
+    ptrdiff_t b_row;
+    real *c; /* only `columns` are written */
+    ptrdiff_t c_row;
+    const real *bias; /* readable as B is; NULL: 0 */
+    bool add;         /* add to what C holds (then no bias) */
+    bool relu;        /* max(., 0) at the end */
+} fv_product;
+
+/* A pooling window over one sample, three spatial axes (outer ones may be 1), NHWC. */
+typedef struct fv_window {
+    int in[3], out[3];                 /* sizes */
+    int size[3], stride[3], before[3]; /* window, step, padding in front */
+    int channels;
+    bool count_pad; /* average: padded cells count in the divisor */
+} fv_window;
+
+/* Numbers of an optimiser's update; which are used depends on the optimiser. */
+typedef struct fv_update {
+    real lr, momentum, rho, beta1, beta2, epsilon;
+    real correction1, correction2; /* Adam: bias corrections of this step, see optimizer.c */
+    bool torch;                    /* PyTorch's formula */
+} fv_update;
+
+typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
+                              const real *gradient, real *const *slots);
+
+typedef struct fv_kernels {
+    const char *name; /* "v2", "v3", "v4", "generic" */
+    int vector;       /* values in a vector */
+    int panel;        /* columns of a register tile: 2 vectors */
+    int rows;         /* rows of a register tile */
+
+    void (*product)(const fv_product *product);
+
+    /* Packs B (depth x columns, row stride b_row) as panels: [columns / panel][depth][panel], the
+     * last panel padded with zeros. `transposed`: B(k, j) is at b[j * b_row + k]. */
+    void (*pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
+                 real *panels);
+
+    /* In place over rows x channels; backward: gradient *= derivative, by the outputs y. */
+    void (*activate)(fv_activation kind, size_t rows, int channels, real *y);
+    void (*activate_back)(fv_activation kind, size_t rows, int channels, const real *y,
+                          real *gradient);
+    /* ReLU's derivative as one bit a value: bits[i / 8] bit i % 8 = y[i] > 0; count rounds up to
+     * fv_bit_bytes(count). */
+    void (*positive_bits)(size_t count, const real *y, uint8_t *bits);
+    /* y[i] = x[i] * scale where bit i is set, else 0; x == y is allowed. */
+    void (*keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
+    /* Dropout's bits: bit i is set where 16 random bits of (key, stream) are >= threshold. */
+    void (*random_bits)(size_t count, const uint32_t key[2], const uint32_t stream[3],
+                        uint32_t threshold, uint8_t *bits);
+
+    void (*bytes_to_real)(size_t count, const uint8_t *bytes, real *y);
+    void (*scale)(size_t count, real factor, real *y); /* y *= factor */
+    void (*add)(size_t count, const real *x, real *y); /* y += x */
+    void (*add_rows)(size_t rows, int channels, ptrdiff_t row, const real *x, real *sum);
+    /* sums[i] = sum over u < units of parts[u * stride + i], in a fixed binary tree over u. */
+    void (*tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums);
+    bool (*all_finite)(size_t count, const real *x);
+
+    /* Max pooling keeps each window's winner (its cell, the first of equals) as a byte where the
+     * window has at most 256 cells, else as an int32_t. `winners` NULL: inference. */
+    void (*maxpool)(const fv_window *window, const real *x, real *y, void *winners);
+    void (*maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
+    void (*avgpool)(const fv_window *window, const real *x, real *y);
+    void (*avgpool_back)(const fv_window *window, const real *dy, real *dx);
+
+    fv_update_kernel *sgd;      /* slot 0: velocity */
+    fv_update_kernel *adadelta; /* slots: mean of g^2, mean of step^2 */
+    fv_update_kernel *adam;     /* slots: m, v */
+} fv_kernels;
+
+static inline size_t fv_bit_bytes(size_t count) {
+    return (count + 63) / 64 * 8;
+}
+
+/* The table for this machine, or that which FOVEA_ISA names; NULL with a message. */
+const fv_kernels *fv_kernels_get(void);
+/* The table of that name, NULL (no message) where this processor or build lacks it. */
+const fv_kernels *fv_kernels_by_name(const char *name);
+
+#endif

@@ -1,0 +1,31 @@
+/* The kernels of one instruction set, as table.c lists them: each is defined in a kernel file and
+ * named apart by FV_LOCAL. */
+#ifndef FV_KERNELS_LOCAL_H
+#define FV_KERNELS_LOCAL_H
+
+#include "kernels/kernels.h"
+#include "kernels/vec.h"
+
+void FV_LOCAL(product)(const fv_product *product);
+void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
+                    real *panels);
+void FV_LOCAL(activate)(fv_activation kind, size_t rows, int channels, real *y);
+void FV_LOCAL(activate_back)(fv_activation kind, size_t rows, int channels, const real *y,
+                             real *gradient);
+void FV_LOCAL(positive_bits)(size_t count, const real *y, uint8_t *bits);
+void FV_LOCAL(keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
+void FV_LOCAL(random_bits)(size_t count, const uint32_t key[2], const uint32_t stream[3],
+                           uint32_t threshold, uint8_t *bits);
+void FV_LOCAL(bytes_to_real)(size_t count, const uint8_t *bytes, real *y);
+void FV_LOCAL(scale)(size_t count, real factor, real *y);
+void FV_LOCAL(add)(size_t count, const real *x, real *y);
+void FV_LOCAL(add_rows)(size_t rows, int channels, ptrdiff_t row, const real *x, real *sum);
+void FV_LOCAL(tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums);
+bool FV_LOCAL(all_finite)(size_t count, const real *x);
+void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *winners);
+void FV_LOCAL(maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
+void FV_LOCAL(avgpool)(const fv_window *window, const real *x, real *y);
+void FV_LOCAL(avgpool_back)(const fv_window *window, const real *dy, real *dx);
+fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adadelta), FV_LOCAL(adam);
+
+#endif

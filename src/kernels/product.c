@@ -1,0 +1,139 @@
+/* The batch-reduce matrix product and the packing of its right-hand side: the inner loop of
+ * convolution, dense layers and all their gradients. See fv_product in kernels.h. */
+#include "kernels/local.h"
+
+/* A register tile of `rows` x `vectors` sums, kept in registers over the whole list. The
+ * constants must be known to the compiler, so each pair is an instance of its own below. */
+FV_INLINE void tile(const fv_product *p, int first_row, const int rows, const int vectors) {
+    vec sum[FV_TILE_ROWS][2];
+    const ptrdiff_t a_row = p->a_row, a_column = p->a_column, b_row = p->b_row;
+    real *c = p->c + first_row * p->c_row;
+    const int tail = p->columns - (vectors - 1) * VL; /* columns of the last vector */
+
+    FV_UNROLL
+    for (int i = 0; i < rows; i++)
+        FV_UNROLL
+    for (int j = 0; j < vectors; j++) {
+        if (p->bias)
+            sum[i][j] = load(p->bias + j * VL);
+        else if (!p->add)
+            sum[i][j] = (vec){0};
+        else if (j == vectors - 1 && tail < VL)
+            sum[i][j] = load_some(c + i * p->c_row + j * VL, tail);
+        else
+            sum[i][j] = load(c + i * p->c_row + j * VL);
+    }
+    for (int t = 0; t < p->terms; t++) {
+        const real *a = p->a + p->a_offset[t] + first_row * a_row;
+        const real *b = p->b + p->b_offset[t];
+        for (int k = 0; k < p->depth; k++) {
+            vec column[2];
+            FV_UNROLL
+            for (int j = 0; j < vectors; j++)
+                column[j] = load(b + j * VL);
+            FV_UNROLL
+            for (int i = 0; i < rows; i++) {
+                vec factor = splat(a[i * a_row]);
+                FV_UNROLL
+                for (int j = 0; j < vectors; j++)
+                    sum[i][j] += factor * column[j];
+            }
+            a += a_column;
+            b += b_row;
+        }
+    }
+    FV_UNROLL
+    for (int i = 0; i < rows; i++)
+        FV_UNROLL
+    for (int j = 0; j < vectors; j++) {
+        vec value = p->relu ? rectify(sum[i][j]) : sum[i][j];
+        if (j == vectors - 1 && tail < VL)
+            store_some(c + i * p->c_row + j * VL, value, tail);
+        else
+            store(c + i * p->c_row + j * VL, value);
+    }
+}
+
+typedef void tile_function(const fv_product *p, int first_row);
+
+#define TILE(rows)                                                                                 \
+    static void tile_##rows##_1(const fv_product *p, int first_row) {                              \
+        tile(p, first_row, rows, 1);                                                               \
+    }                                                                                              \
+    static void tile_##rows##_2(const fv_product *p, int first_row) {                              \
+        tile(p, first_row, rows, 2);                                                               \
+    }
+
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
+#if FV_TILE_ROWS > 6
+TILE(7)
+TILE(8)
+TILE(9)
+TILE(10)
+TILE(11)
+TILE(12)
+TILE(13)
+TILE(14)
+#endif
+
+static tile_function *const tiles[2][FV_TILE_ROWS] = {
+    {tile_1_1, tile_2_1, tile_3_1, tile_4_1, tile_5_1, tile_6_1,
+#if FV_TILE_ROWS > 6
+     tile_7_1, tile_8_1, tile_9_1, tile_10_1, tile_11_1, tile_12_1, tile_13_1, tile_14_1
+#endif
+    },
+    {tile_1_2, tile_2_2, tile_3_2, tile_4_2, tile_5_2, tile_6_2,
+#if FV_TILE_ROWS > 6
+     tile_7_2, tile_8_2, tile_9_2, tile_10_2, tile_11_2, tile_12_2, tile_13_2, tile_14_2
+#endif
+    },
+};
+
+void FV_LOCAL(product)(const fv_product *p) {
+    if (p->rows <= 0 || p->columns <= 0)
+        return;
+    /* Tiles of equal height: 24 rows are 12 + 12, not 14 + 10. */
+    int blocks = (p->rows + FV_TILE_ROWS - 1) / FV_TILE_ROWS;
+    int height = (p->rows + blocks - 1) / blocks;
+    int vectors = p->columns > VL ? 2 : 1;
+    for (int row = 0; row < p->rows; row += height) {
+        int rows = p->rows - row < height ? p->rows - row : height;
+        tiles[vectors - 1][rows - 1](p, row);
+    }
+}
+
+static void pack_rows(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
+    for (int k = 0; k < depth; k++, b += b_row, panel += PANEL) {
+        for (int j = 0; j < columns; j++)
+            panel[j] = b[j];
+        for (int j = columns; j < PANEL; j++)
+            panel[j] = 0;
+    }
+}
+
+/* Blocks of k keep the panel's lines in the cache while its columns fill them. */
+static void pack_columns(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
+    enum { BLOCK = 32 };
+    for (int k0 = 0; k0 < depth; k0 += BLOCK) {
+        int k1 = k0 + BLOCK < depth ? k0 + BLOCK : depth;
+        for (int j = 0; j < PANEL; j++)
+            for (int k = k0; k < k1; k++)
+                panel[k * PANEL + j] = j < columns ? b[j * b_row + k] : 0;
+    }
+}
+
+void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
+                    real *panels) {
+    for (int j = 0; j < columns; j += PANEL, panels += (ptrdiff_t)depth * PANEL) {
+        int width = columns - j < PANEL ? columns - j : PANEL;
+        if (transposed)
+            pack_columns(b + j * b_row, b_row, depth, width, panels);
+        else
+            pack_rows(b + j, b_row, depth, width, panels);
+    }
+}

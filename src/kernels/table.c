@@ -1,0 +1,34 @@
+/* The table of one instruction set's kernels, for choose.c. */
+#include "kernels/local.h"
+
+#define FV_TEXT_(isa) #isa
+#define FV_TEXT(isa) FV_TEXT_(isa)
+
+extern const fv_kernels FV_LOCAL(fv_kernels);
+
+const fv_kernels FV_LOCAL(fv_kernels) = {
+    .name = FV_TEXT(FV_ISA),
+    .vector = VL,
+    .panel = PANEL,
+    .rows = FV_TILE_ROWS,
+    .product = FV_LOCAL(product),
+    .pack = FV_LOCAL(pack),
+    .activate = FV_LOCAL(activate),
+    .activate_back = FV_LOCAL(activate_back),
+    .positive_bits = FV_LOCAL(positive_bits),
+    .keep_bits = FV_LOCAL(keep_bits),
+    .random_bits = FV_LOCAL(random_bits),
+    .bytes_to_real = FV_LOCAL(bytes_to_real),
+    .scale = FV_LOCAL(scale),
+    .add = FV_LOCAL(add),
+    .add_rows = FV_LOCAL(add_rows),
+    .tree_sum = FV_LOCAL(tree_sum),
+    .all_finite = FV_LOCAL(all_finite),
+    .maxpool = FV_LOCAL(maxpool),
+    .maxpool_back = FV_LOCAL(maxpool_back),
+    .avgpool = FV_LOCAL(avgpool),
+    .avgpool_back = FV_LOCAL(avgpool_back),
+    .sgd = FV_LOCAL(sgd),
+    .adadelta = FV_LOCAL(adadelta),
+    .adam = FV_LOCAL(adam),
+};

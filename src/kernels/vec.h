@@ -1,0 +1,122 @@
+/* One vector type for all kernels, by the compilers' vector extensions: 64 bytes with AVX-512, 32
+ * with AVX, else 16. Included by the kernel files only, which are compiled once for each
+ * instruction set. */
+#ifndef FV_KERNELS_VEC_H
+#define FV_KERNELS_VEC_H
+
+#include "base/real.h"
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/* A function of this instruction set: product becomes product_v3. */
+#define FV_JOIN_(name, isa) name##_##isa
+#define FV_JOIN(name, isa) FV_JOIN_(name, isa)
+#define FV_LOCAL(name) FV_JOIN(name, FV_ISA)
+
+#if defined(__AVX512F__)
+#define FV_VEC_BYTES 64
+#define FV_TILE_ROWS 14 /* 28 sums, 2 columns and a broadcast in 32 registers */
+#elif defined(__AVX__)
+#define FV_VEC_BYTES 32
+#define FV_TILE_ROWS 6 /* 12 sums in 16 registers */
+#else
+#define FV_VEC_BYTES 16
+#define FV_TILE_ROWS 6
+#endif
+
+#ifdef FV_DOUBLE
+typedef int64_t lane;
+#else
+typedef int32_t lane;
+#endif
+
+enum { VL = FV_VEC_BYTES / sizeof(real), PANEL = 2 * VL };
+
+typedef real vec __attribute__((vector_size(FV_VEC_BYTES), aligned(sizeof(real)), may_alias));
+typedef lane ivec __attribute__((vector_size(FV_VEC_BYTES), aligned(sizeof(real)), may_alias));
+
+#if defined(__clang__)
+#define FV_UNROLL _Pragma("unroll")
+#else
+#define FV_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define FV_INLINE static inline __attribute__((always_inline))
+
+FV_INLINE vec load(const real *p) {
+    return *(const vec *)p;
+}
+
+FV_INLINE void store(real *p, vec v) {
+    *(vec *)p = v;
+}
+
+/* The first `count` values only. */
+FV_INLINE void store_some(real *p, vec v, int count) {
+    memcpy(p, &v, (size_t)count * sizeof(real));
+}
+
+FV_INLINE vec load_some(const real *p, int count) {
+    vec v = {0};
+    memcpy(&v, p, (size_t)count * sizeof(real));
+    return v;
+}
+
+FV_INLINE vec splat(real x) {
+    return x - (vec){0};
+}
+
+FV_INLINE ivec lane_numbers(void) {
+    ivec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = i;
+    return v;
+}
+
+/* mask lanes are all ones or all zeros, as comparisons give them. */
+FV_INLINE vec keep_where(ivec mask, vec v) {
+    return (vec)((ivec)v & mask);
+}
+
+FV_INLINE vec choose(ivec mask, vec yes, vec no) {
+    return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask));
+}
+
+FV_INLINE ivec choose_lanes(ivec mask, ivec yes, ivec no) {
+    return (yes & mask) | (no & ~mask);
+}
+
+/* max(v, 0) that lets NaN through. */
+FV_INLINE vec rectify(vec v) {
+    return keep_where(~(v <= (vec){0}), v);
+}
+
+/* Bit i of the result is lane i of the mask. */
+FV_INLINE uint32_t mask_bits(ivec mask) {
+#if defined(FV_DOUBLE) || !defined(__x86_64__)
+    uint32_t bits = 0;
+    for (int i = 0; i < VL; i++)
+        bits |= (uint32_t)(mask[i] & 1) << i;
+    return bits;
+#elif defined(__AVX512DQ__)
+    return (uint32_t)_mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX__)
+    return (uint32_t)_mm256_movemask_ps((__m256)mask);
+#else
+    return (uint32_t)_mm_movemask_ps((__m128)mask);
+#endif
+}
+
+/* The reverse: lane i is all ones where bit i is set. */
+FV_INLINE ivec bits_mask(uint32_t bits) {
+    ivec lanes = (lane)bits - (ivec){0};
+    ivec weights;
+    for (int i = 0; i < VL; i++)
+        weights[i] = (lane)1 << i;
+    return (lanes & weights) != 0;
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* The activation at the end of a layer: shared by the activation layers and by those that have it
+ * fused. ReLU keeps a bit a value for its gradient, the others their output. */
+#ifndef FV_LAYERS_ACTIVATION_H
+#define FV_LAYERS_ACTIVATION_H
+
+#include "layers/layer.h"
+
+/* What the gradient needs, added to the plan; `values` a sample. */
+void fv_activation_prepare(fv_activation activation, size_t values, const fv_setting *setting,
+                           fv_layer_plan *plan);
+
+/* Samples [first, first + count) of the call, in place in call->out. `relu_done`: the product has
+ * rectified already. In training the notes for the gradient are kept. */
+void fv_activation_forward(const fv_call *call, int first, int count, bool relu_done);
+
+/* In place in call->out_gradient. */
+void fv_activation_backward(const fv_call *call, int first, int count);
+
+#endif

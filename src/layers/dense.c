@@ -1,0 +1,291 @@
+/* dense: y = x W + b over all inputs of a sample. Its weights are the big thing, so it runs over
+ * the whole batch, and a thread owns a block of them: sums over the samples are made in order by
+ * one thread, the same bits for any number of threads. Stored weights: [inputs][units]; in files
+ * PyTorch's (units, inputs), inputs channels first. */
+#include "layers/activation.h"
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+
+enum {
+    FORWARD_ROWS = 24,    /* samples of a forward unit */
+    FORWARD_PANELS = 2,   /* panels of units of a forward unit */
+    FORWARD_DEPTH = 384,  /* inputs of one product: a panel of weights in the first cache */
+    BACKWARD_INPUTS = 64, /* inputs of a backward unit; a multiple of every panel */
+};
+
+static const fv_param params[] = {{.key = "units",
+                                   .type = FV_PARAM_INT,
+                                   .offset = offsetof(fv_dense_options, units),
+                                   .required = true,
+                                   .position = 1,
+                                   .low = 1,
+                                   .high = 1 << 24,
+                                   .help = "outputs"},
+                                  {.key = "activation",
+                                   .type = FV_PARAM_CHOICE,
+                                   .offset = offsetof(fv_dense_options, activation),
+                                   .position = 2,
+                                   .choices = fv_activation_names,
+                                   .help = "applied to the output"},
+                                  {.key = "bias",
+                                   .type = FV_PARAM_NOT,
+                                   .offset = offsetof(fv_dense_options, no_bias),
+                                   .help = "a number added to each output"},
+                                  {.key = "init",
+                                   .type = FV_PARAM_INIT,
+                                   .offset = offsetof(fv_dense_options, init),
+                                   .fallback_text = "glorot_uniform",
+                                   .help = "how the weights start"},
+                                  {.key = "bias_init",
+                                   .type = FV_PARAM_INIT,
+                                   .offset = offsetof(fv_dense_options, bias_init),
+                                   .fallback_text = "constant(0)",
+                                   .help = "how the biases start"},
+                                  {0}};
+
+/* The file's axes: (units, channels, spatial...); stored: (spatial..., channels, units). */
+static void describe_weights(const fv_dense_options *o, const fv_shape *input,
+                             fv_inference *inference) {
+    size_t inputs = (size_t)input->channels, units = (size_t)o->units, spatial = 1;
+    fv_weight_spec *w = &inference->weights[0];
+    *w = (fv_weight_spec){.name = "weight", .flat = true, .fan_in = inputs, .fan_out = units};
+    int axes = 0;
+    for (; axes < 3 && input->size[axes] > 0; axes++) {
+        w->size[2 + axes] = (size_t)input->size[axes];
+        w->axes[axes] = 2 + axes;
+        spatial *= (size_t)input->size[axes];
+    }
+    w->rank = axes + 2;
+    w->size[0] = units;
+    w->size[1] = inputs / spatial;
+    w->axes[axes] = 1;
+    w->axes[axes + 1] = 0;
+    w->init = fv_init_or(o->init, FV_INIT_GLOROT_UNIFORM);
+    inference->weight_count = o->no_bias ? 1 : 2;
+    inference->weights[1] = (fv_weight_spec){.name = "bias",
+                                             .rank = 1,
+                                             .size = {units},
+                                             .fan_in = inputs,
+                                             .fan_out = units,
+                                             .init = fv_init_or(o->bias_init, FV_INIT_CONSTANT)};
+}
+
+static fv_status infer(const void *options, const fv_shape *inputs, int count,
+                       fv_inference *inference) {
+    (void)count;
+    const fv_dense_options *o = options;
+    char text[64];
+    if (inputs[0].rank != 0)
+        return fv_fail(FV_SHAPE,
+                       "dense needs a vector, but its input is %s (put a `flatten` line before "
+                       "it)",
+                       fv_shape_text(&inputs[0], text));
+    describe_weights(o, &inputs[0], inference);
+    inference->output = (fv_shape){.channels = o->units};
+    inference->activation = o->activation;
+    inference->macs = (int64_t)inputs[0].channels * o->units;
+    return FV_OK;
+}
+
+/* ---- Sizes, in reals ----------------------------------------------------------------------------
+ */
+
+static int panels(int columns, const fv_kernels *k) {
+    return (columns + k->panel - 1) / k->panel;
+}
+
+static size_t packed_weights(int inputs, int units, const fv_kernels *k) {
+    return (size_t)panels(units, k) * (size_t)k->panel * (size_t)inputs;
+}
+
+/* A backward unit's block of x, and of the weights transposed. */
+static size_t block_inputs(int batch) {
+    return (size_t)batch * BACKWARD_INPUTS;
+}
+
+static size_t block_weights(int units) {
+    return (size_t)BACKWARD_INPUTS * (size_t)units;
+}
+
+static size_t packed_gradient(int batch, int units, const fv_kernels *k) {
+    return (size_t)panels(units, k) * (size_t)k->panel * (size_t)batch;
+}
+
+static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
+                    const fv_setting *setting, fv_layer_plan *plan) {
+    (void)count;
+    const fv_dense_options *o = options;
+    const fv_kernels *k = setting->kernels;
+    fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
+    plan->packed = (packed_weights(inputs[0].channels, o->units, k) +
+                    (size_t)panels(o->units, k) * (size_t)k->panel) *
+                   sizeof(real);
+    if (!setting->training)
+        return;
+    plan->keep_input = true;
+    plan->scratch = (block_inputs(setting->batch) + block_weights(o->units)) * sizeof(real);
+    plan->shared = packed_gradient(setting->batch, o->units, k) * sizeof(real);
+}
+
+/* ---- Packing
+ * -------------------------------------------------------------------------------------- */
+
+static void pack_panel(void *argument, int panel, int thread) {
+    (void)thread;
+    const fv_call *call = argument;
+    const fv_kernels *k = call->kernels;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    int first = panel * k->panel;
+    int columns = units - first < k->panel ? units - first : k->panel;
+    k->pack(call->weights[0] + first, units, false, inputs, columns,
+            call->packed + (size_t)first * (size_t)inputs);
+}
+
+static void pack(const fv_call *call) {
+    const fv_kernels *k = call->kernels;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    real *bias = call->packed + packed_weights(inputs, units, k);
+    fv_pool_run(call->pool, panels(units, k), pack_panel, (void *)(uintptr_t)call);
+    for (int u = 0; u < panels(units, k) * k->panel; u++)
+        bias[u] = call->weights[1] && u < units ? call->weights[1][u] : 0;
+}
+
+/* ---- Forward
+ * -------------------------------------------------------------------------------------- */
+
+static int forward_groups(const fv_call *call) {
+    return (panels(call->out_shape->channels, call->kernels) + FORWARD_PANELS - 1) / FORWARD_PANELS;
+}
+
+/* Unit: FORWARD_ROWS samples x FORWARD_PANELS panels of outputs. */
+static void forward_unit(void *argument, int unit, int thread) {
+    (void)thread;
+    const fv_call *call = argument;
+    const fv_kernels *k = call->kernels;
+    const ptrdiff_t zero = 0;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    int row = unit / forward_groups(call) * FORWARD_ROWS;
+    int first = unit % forward_groups(call) * FORWARD_PANELS * k->panel;
+    int end = first + FORWARD_PANELS * k->panel < units ? first + FORWARD_PANELS * k->panel : units;
+    const real *bias = call->packed + packed_weights(inputs, units, k);
+    fv_product p = {.rows = call->samples - row < FORWARD_ROWS ? call->samples - row : FORWARD_ROWS,
+                    .terms = 1,
+                    .a_offset = &zero,
+                    .a_row = inputs,
+                    .a_column = 1,
+                    .b_offset = &zero,
+                    .b_row = k->panel,
+                    .c_row = units};
+    for (int i = 0; i < inputs; i += FORWARD_DEPTH) {
+        p.depth = inputs - i < FORWARD_DEPTH ? inputs - i : FORWARD_DEPTH;
+        p.a = call->in[0] + (ptrdiff_t)row * inputs + i;
+        p.add = i > 0;
+        p.relu = call->activation == FV_RELU && i + p.depth == inputs;
+        for (int u = first; u < end; u += k->panel) {
+            p.columns = end - u < k->panel ? end - u : k->panel;
+            p.b = call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
+            p.c = call->out + (ptrdiff_t)row * units + u;
+            p.bias = i == 0 ? bias + u : NULL;
+            k->product(&p);
+        }
+    }
+}
+
+static void forward(const fv_call *call) {
+    int rows = (call->samples + FORWARD_ROWS - 1) / FORWARD_ROWS;
+    fv_pool_run(call->pool, rows * forward_groups(call), forward_unit, (void *)(uintptr_t)call);
+    fv_activation_forward(call, 0, call->samples, true);
+}
+
+/* ---- Backward
+ * --------------------------------------------------------------------------------------- */
+
+/* dW = x^T dy for the inputs [first, first + width). */
+static void weight_gradient(const fv_call *call, int first, int width, real *block) {
+    const fv_kernels *k = call->kernels;
+    const ptrdiff_t zero = 0;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    /* A dense copy: rows of x lie a power of two apart and would fall into the same cache sets. */
+    for (int s = 0; s < call->samples; s++)
+        memcpy(block + (ptrdiff_t)s * width, call->in[0] + (ptrdiff_t)s * inputs + first,
+               (size_t)width * sizeof(real));
+    fv_product p = {.rows = width,
+                    .depth = call->samples,
+                    .terms = 1,
+                    .a = block,
+                    .a_offset = &zero,
+                    .a_row = 1,
+                    .a_column = width,
+                    .b_offset = &zero,
+                    .b_row = k->panel,
+                    .c_row = units};
+    for (int u = 0; u < units; u += k->panel) {
+        p.columns = units - u < k->panel ? units - u : k->panel;
+        p.b = (const real *)call->shared + (ptrdiff_t)u * call->samples;
+        p.c = call->weight_gradients[0] + (ptrdiff_t)first * units + u;
+        k->product(&p);
+    }
+}
+
+/* dx = dy W^T for the inputs [first, first + width). */
+static void input_gradient(const fv_call *call, int first, int width, real *block) {
+    const fv_kernels *k = call->kernels;
+    const ptrdiff_t zero = 0;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    k->pack(call->weights[0] + (ptrdiff_t)first * units, units, true, units, width, block);
+    fv_product p = {.rows = call->samples,
+                    .depth = units,
+                    .terms = 1,
+                    .a = call->out_gradient,
+                    .a_offset = &zero,
+                    .a_row = units,
+                    .a_column = 1,
+                    .b_offset = &zero,
+                    .b_row = k->panel,
+                    .c_row = inputs};
+    for (int i = 0; i < width; i += k->panel) {
+        p.columns = width - i < k->panel ? width - i : k->panel;
+        p.b = block + (ptrdiff_t)i * units;
+        p.c = call->in_gradient[0] + first + i;
+        k->product(&p);
+    }
+}
+
+static void backward_unit(void *argument, int unit, int thread) {
+    const fv_call *call = argument;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    real *scratch = (real *)(call->scratch + (size_t)thread * call->scratch_stride);
+    int first = unit * BACKWARD_INPUTS;
+    int width = inputs - first < BACKWARD_INPUTS ? inputs - first : BACKWARD_INPUTS;
+    weight_gradient(call, first, width, scratch);
+    if (call->in_gradient[0])
+        input_gradient(call, first, width, scratch + block_inputs(call->setting->batch));
+    if (unit == 0 && call->weight_gradients[1]) {
+        memset(call->weight_gradients[1], 0, (size_t)units * sizeof(real));
+        call->kernels->add_rows((size_t)call->samples, units, units, call->out_gradient,
+                                call->weight_gradients[1]);
+    }
+}
+
+static void backward(const fv_call *call) {
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    fv_activation_backward(call, 0, call->samples);
+    call->kernels->pack(call->out_gradient, units, false, call->samples, units,
+                        (real *)call->shared);
+    fv_pool_run(call->pool, (inputs + BACKWARD_INPUTS - 1) / BACKWARD_INPUTS, backward_unit,
+                (void *)(uintptr_t)call);
+}
+
+const fv_layer_type fv_layer_dense = {.name = "dense",
+                                      .help = "every output sees every input",
+                                      .options_size = sizeof(fv_dense_options),
+                                      .params = params,
+                                      .min_inputs = 1,
+                                      .max_inputs = 1,
+                                      .whole_batch = true,
+                                      .infer = infer,
+                                      .prepare = prepare,
+                                      .pack = pack,
+                                      .forward = forward,
+                                      .backward = backward};

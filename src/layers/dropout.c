@@ -1,0 +1,86 @@
+/* dropout: in training each value is set to 0 with probability `rate` and the others grow by
+ * 1 / (1 - rate), so that inference needs no change (Srivastava et al. 2014, "inverted").
+ *
+ * Value i of a sample is kept where the i-th 16-bit number of a Philox stream is at least
+ * round(rate x 65536). The stream's key is the seed, its counter {block, index of the sample in
+ * the data set, epoch, node and purpose}; a block of four words gives eight numbers, low halves
+ * first. */
+#include "base/random.h"
+#include "layers/layer.h"
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+static const fv_param params[] = {{.key = "rate",
+                                   .type = FV_PARAM_NUMBER,
+                                   .offset = offsetof(fv_dropout_options, rate),
+                                   .required = true,
+                                   .position = 1,
+                                   .low = 0,
+                                   .high = 1,
+                                   .exclusive_high = true,
+                                   .help = "share of the values that training sets to 0"},
+                                  {0}};
+
+static fv_status infer(const void *options, const fv_shape *inputs, int count,
+                       fv_inference *inference) {
+    (void)options, (void)count;
+    inference->output = inputs[0];
+    return FV_OK;
+}
+
+static uint32_t threshold(const fv_dropout_options *options) {
+    return (uint32_t)lround(options->rate * 65536);
+}
+
+/* By the rate as rounded, so that the expectation is exact. */
+static real growth(const fv_dropout_options *options) {
+    uint32_t dropped = threshold(options);
+    return dropped >= 65536 ? 0 : (real)(65536.0 / (65536.0 - dropped));
+}
+
+static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
+                    const fv_setting *setting, fv_layer_plan *plan) {
+    (void)options, (void)inputs, (void)count;
+    if (setting->training)
+        plan->kept = fv_bit_bytes(fv_shape_count(output));
+}
+
+static void forward(const fv_call *call) {
+    size_t values = fv_shape_count(call->out_shape);
+    if (!call->setting->training) {
+        memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
+        return;
+    }
+    uint32_t key[2] = {(uint32_t)call->seed, (uint32_t)(call->seed >> 32)};
+    for (int s = 0; s < call->samples; s++) {
+        unsigned char *bits = call->kept + (size_t)s * call->plan->kept;
+        uint32_t stream[3] = {call->indices[s], call->epochs[s],
+                              FV_PURPOSE_DROPOUT | call->node << 8};
+        call->kernels->random_bits(values, key, stream, threshold(call->options), bits);
+        call->kernels->keep_bits(values, bits, growth(call->options),
+                                 call->in[0] + (size_t)s * values, call->out + (size_t)s * values);
+    }
+}
+
+static void backward(const fv_call *call) {
+    size_t values = fv_shape_count(call->out_shape);
+    if (!call->in_gradient[0])
+        return;
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->keep_bits(values, call->kept + (size_t)s * call->plan->kept,
+                                 growth(call->options), call->out_gradient + (size_t)s * values,
+                                 call->in_gradient[0] + (size_t)s * values);
+}
+
+const fv_layer_type fv_layer_dropout = {
+    .name = "dropout",
+    .help = "training sets a share of the values to 0; inference passes all through",
+    .options_size = sizeof(fv_dropout_options),
+    .params = params,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer,
+    .prepare = prepare,
+    .forward = forward,
+    .backward = backward};

@@ -1,0 +1,170 @@
+/* What a layer type is: a record of data and a few functions. Each layer file defines one (or a
+ * few alike); layers.def lists them. The core never asks which kind a layer is. */
+#ifndef FV_LAYERS_LAYER_H
+#define FV_LAYERS_LAYER_H
+
+#include "base/alloc.h"
+#include "base/pool.h"
+#include "base/status.h"
+#include "kernels/kernels.h"
+#include <fovea.h>
+
+/* ---- The parameter table: the parser, the printer and the manual all read it ---------------- */
+
+typedef enum fv_param_type {
+    FV_PARAM_INT,     /* int field */
+    FV_PARAM_NUMBER,  /* double field; "1/255" is a number */
+    FV_PARAM_NUMBERS, /* double[4] field, int count at offset2: "0.5,0.4" */
+    FV_PARAM_BOOL,    /* bool field: true or false */
+    FV_PARAM_NOT,     /* bool field that holds the opposite: key bias, field no_bias */
+    FV_PARAM_CHOICE,  /* int-sized enum field; choices[value] are the words */
+    FV_PARAM_SIZES,   /* int[3] field: "3x3"; one number stands for all axes */
+    FV_PARAM_PADS,    /* int[3][2] field: "1x1", "0:1x0:1" (before:after); one for all axes */
+    FV_PARAM_SHAPE,   /* fv_shape field: "28x28x1", "*x*x3" */
+    FV_PARAM_INIT,    /* fv_init field: "he_normal", "normal(0.1)" */
+    FV_PARAM_NAME,    /* char[32] field */
+    FV_PARAM_COUNT,   /* int64_t field */
+} fv_param_type;
+
+typedef struct fv_param {
+    const char *key;
+    fv_param_type type;
+    size_t offset, offset2;
+    bool required;
+    int position;        /* > 0: may stand without its key, in this order */
+    double low, high;    /* allowed values, both included, of each number */
+    double fallback;     /* what zero in the field means (CHOICE: the value; SIZES: each size) */
+    bool exclusive_high; /* `high` itself is not allowed */
+    const char *fallback_text;  /* default as text where it is no plain number: "size" ... */
+    const char *const *choices; /* CHOICE: words by value, ended by NULL */
+    const char *help;           /* one line */
+} fv_param;
+
+extern const char *const fv_activation_names[]; /* "linear", "relu", ... NULL */
+extern const char *const fv_padding_names[];
+extern const char *const fv_init_names[];
+extern const char *const fv_resize_names[];
+
+/* ---- The record ------------------------------------------------------------------------------ */
+
+enum { FV_MAX_WEIGHTS = 4, FV_MAX_INPUTS = 16, FV_MAX_RANK = 5 };
+
+typedef struct fv_weight_spec {
+    const char *name; /* "weight", "bias": the tensor is LAYER.weight in files */
+    /* Shape in files: PyTorch's order (out, in, spatial...). The library keeps the order that
+     * `axes` gives: axis i of the stored array is axis axes[i] of the file's. */
+    int rank;
+    size_t size[FV_MAX_RANK];
+    int axes[FV_MAX_RANK];
+    bool flat; /* in files all axes but the first are one: a dense layer's (out, in) */
+    size_t fan_in, fan_out;
+    fv_init init; /* resolved: never FV_INIT_DEFAULT */
+} fv_weight_spec;
+
+/* What shapes imply. Sizes may be FV_ANY while a net is built, never when it is planned. */
+typedef struct fv_inference {
+    fv_shape output;
+    int weight_count;
+    fv_weight_spec weights[FV_MAX_WEIGHTS];
+    int64_t macs;             /* multiply-adds a sample without bias; 0 where sizes vary */
+    fv_activation activation; /* applied last, so that a loss may take it over */
+} fv_inference;
+
+/* What a layer tells the planner. Bytes; the defaults (all zero) are right for simple layers. */
+typedef struct fv_layer_plan {
+    int algorithm;                /* the layer's own choice, by shape, batch, pass and kernels */
+    bool keep_input, keep_output; /* the backward pass reads them */
+    size_t kept;                  /* a sample: notes from forward to backward */
+    size_t packed;                /* weights rearranged by pack() */
+    size_t scratch;               /* a thread */
+    size_t shared;                /* batch layers: scratch for all threads together */
+} fv_layer_plan;
+
+/* Facts that prepare() may use. Never the number of threads: results must not depend on it. */
+typedef struct fv_setting {
+    const fv_kernels *kernels;
+    int batch;
+    bool training, exact;
+    bool input_gradient; /* someone wants the gradient of this layer's inputs */
+} fv_setting;
+
+/* One call of forward or backward: `samples` consecutive samples; pointers are to the first. */
+typedef struct fv_call {
+    const void *options;
+    const fv_kernels *kernels;
+    const fv_layer_plan *plan;
+    const fv_setting *setting;
+    fv_pool *pool; /* batch layers only */
+    int samples;
+    int input_count;
+    const fv_shape *in_shape[FV_MAX_INPUTS], *out_shape;
+    const real *in[FV_MAX_INPUTS];
+    real *out;
+    real *out_gradient;               /* backward reads it and may spoil it */
+    real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
+    const real *weights[FV_MAX_WEIGHTS];
+    real *weight_gradients[FV_MAX_WEIGHTS];
+    /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
+     * the first they hold nothing: overwrite. Batch layers see both set. */
+    bool first, last;
+    unsigned char *kept;
+    real *packed;
+    /* This thread's scratch; in a batch layer thread t's is `scratch_stride` bytes after that of
+     * t - 1, and all threads see `shared`. */
+    unsigned char *scratch, *shared;
+    size_t scratch_stride;
+    fv_activation activation; /* FV_LINEAR where the loss takes the layer's own over */
+    /* Where the data comes from: the input layer reads `samples` pointers to bytes or floats. */
+    const void *const *source;
+    bool source_bytes;
+    /* Random numbers of these samples: seed, node, epoch and index in the data set. */
+    uint64_t seed;
+    uint32_t node;
+    const uint32_t *epochs, *indices;
+} fv_call;
+
+typedef struct fv_layer_type {
+    const char *name;
+    const char *help; /* one line, for the manual */
+    size_t options_size;
+    const fv_param *params; /* ended by a NULL key; NULL: none */
+    int min_inputs, max_inputs;
+    bool whole_batch; /* runs over the batch with the pool; others go a few samples at a time */
+    bool view;        /* output is the input's memory under another shape: no forward, backward */
+    /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
+    fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
+                       fv_inference *inference);
+    /* Choose the algorithm and say what is needed. NULL: nothing is. */
+    void (*prepare)(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
+                    const fv_setting *setting, fv_layer_plan *plan);
+    void (*pack)(const fv_call *call); /* weights -> packed; before a run with new weights */
+    void (*forward)(const fv_call *call);
+    void (*backward)(const fv_call *call); /* NULL for the input */
+} fv_layer_type;
+
+/* The list of layers.def, ended by NULL; and one by name, NULL when there is none. */
+extern const fv_layer_type *const fv_layer_types[];
+const fv_layer_type *fv_layer_type_find(const char *name);
+
+/* ---- Shared by layer files (shapes.c) ----------------------------------------------------------
+ */
+
+/* "28x28x1" into text[64]; returns it. */
+const char *fv_shape_text(const fv_shape *shape, char text[64]);
+
+/* An axis of a sliding window: output size and padding from the options (conventions: floor, the
+ * lecture's (W - F + P) / S + 1; same: TensorFlow's). size may be FV_ANY, and then is the output.
+ */
+typedef struct fv_axis {
+    int in, out, kernel, stride, before, after;
+} fv_axis;
+
+/* Fills axes[0..rank-1] of `input`; repeats first sizes (see fovea.h). FV_SHAPE when the kernel is
+ * larger than the padded input. `what` is "kernel" or "window", for the message. */
+fv_status fv_slide(const fv_shape *input, const int kernel[3], const int stride[3],
+                   fv_padding padding, const int pad[3][2], const char *what, fv_axis axes[3]);
+
+/* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
+fv_init fv_init_or(fv_init init, fv_init_kind fallback);
+
+#endif

@@ -1,0 +1,153 @@
+/* maxpool and avgpool: the largest value, or the mean, of a window that slides over each channel.
+ * Of equal largest values the first in scan order gets the gradient. */
+#include "layers/layer.h"
+#include <limits.h>
+#include <stddef.h>
+
+#define POOL_PARAMS                                                                                \
+    {.key = "size",                                                                                \
+     .type = FV_PARAM_SIZES,                                                                       \
+     .offset = offsetof(fv_pool_options, size),                                                    \
+     .required = true,                                                                             \
+     .position = 1,                                                                                \
+     .low = 1,                                                                                     \
+     .high = 1 << 20,                                                                              \
+     .help = "cells of the window along each axis"},                                               \
+        {.key = "stride",                                                                          \
+         .type = FV_PARAM_SIZES,                                                                   \
+         .offset = offsetof(fv_pool_options, stride),                                              \
+         .low = 1,                                                                                 \
+         .high = 1 << 20,                                                                          \
+         .fallback_text = "size",                                                                  \
+         .help = "step of the window along each axis"},                                            \
+        {.key = "padding",                                                                         \
+         .type = FV_PARAM_CHOICE,                                                                  \
+         .offset = offsetof(fv_pool_options, padding),                                             \
+         .choices = fv_padding_names,                                                              \
+         .help = "valid: none but pad; same: ceil(input / stride) outputs, as TensorFlow pads"},   \
+    {                                                                                              \
+        .key = "pad", .type = FV_PARAM_PADS, .offset = offsetof(fv_pool_options, pad), .low = 0,   \
+        .high = 1 << 20, .help = "cells outside the input, before:after along each axis"           \
+    }
+
+static const fv_param max_params[] = {POOL_PARAMS, {0}};
+static const fv_param average_params[] = {
+    POOL_PARAMS,
+    {.key = "count_include_pad",
+     .type = FV_PARAM_BOOL,
+     .offset = offsetof(fv_pool_options, count_include_pad),
+     .help = "padded cells count in the mean's divisor (PyTorch's default)"},
+    {0}};
+
+static fv_status slide(const fv_pool_options *o, const fv_shape *input, fv_axis axes[3]) {
+    fv_status status = fv_slide(input, o->size, o->stride[0] ? o->stride : o->size, o->padding,
+                                o->pad, "window", axes);
+    for (int i = 0; !status && i < input->rank; i++)
+        if (axes[i].before > axes[i].kernel / 2 || axes[i].after > axes[i].kernel / 2)
+            if (o->padding == FV_VALID)
+                return fv_fail(FV_SHAPE,
+                               "pad %d:%d is more than half the window of %d: some windows would "
+                               "see padding only (use a smaller pad)",
+                               axes[i].before, axes[i].after, axes[i].kernel);
+    return status;
+}
+
+static fv_status infer(const void *options, const fv_shape *inputs, int count,
+                       fv_inference *inference) {
+    (void)count;
+    fv_axis axes[3];
+    fv_status status = slide(options, inputs, axes);
+    if (status)
+        return status;
+    inference->output = inputs[0];
+    for (int i = 0; i < inputs[0].rank; i++)
+        inference->output.size[i] = axes[i].out;
+    return FV_OK;
+}
+
+/* The kernels' three axes: those that the input lacks are 1 and come first. */
+static fv_window window_of(const fv_pool_options *options, const fv_shape *input) {
+    fv_window w = {.channels = input->channels, .count_pad = options->count_include_pad};
+    fv_axis axes[3];
+    slide(options, input, axes); /* infer has checked it */
+    for (int i = 0; i < 3; i++) {
+        fv_axis one = {.in = 1, .out = 1, .kernel = 1, .stride = 1};
+        const fv_axis *axis = i < 3 - input->rank ? &one : &axes[i - (3 - input->rank)];
+        w.in[i] = axis->in;
+        w.out[i] = axis->out;
+        w.size[i] = axis->kernel;
+        w.stride[i] = axis->stride;
+        w.before[i] = axis->before;
+    }
+    return w;
+}
+
+static size_t winner_bytes(const fv_pool_options *options, const fv_shape *input) {
+    fv_window w = window_of(options, input);
+    return (int64_t)w.size[0] * w.size[1] * w.size[2] <= 256 ? 1 : 4;
+}
+
+static void max_prepare(const void *options, const fv_shape *inputs, int count,
+                        const fv_shape *output, const fv_setting *setting, fv_layer_plan *plan) {
+    (void)count;
+    if (setting->training)
+        plan->kept = fv_round_up(winner_bytes(options, inputs) * fv_shape_count(output), 64);
+}
+
+static void max_forward(const fv_call *call) {
+    fv_window w = window_of(call->options, call->in_shape[0]);
+    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->maxpool(&w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out,
+                               call->setting->training ? call->kept + (size_t)s * call->plan->kept
+                                                       : NULL);
+}
+
+static void max_backward(const fv_call *call) {
+    if (!call->in_gradient[0])
+        return;
+    fv_window w = window_of(call->options, call->in_shape[0]);
+    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->maxpool_back(&w, call->out_gradient + (size_t)s * out,
+                                    call->kept + (size_t)s * call->plan->kept,
+                                    call->in_gradient[0] + (size_t)s * in);
+}
+
+static void average_forward(const fv_call *call) {
+    fv_window w = window_of(call->options, call->in_shape[0]);
+    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->avgpool(&w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out);
+}
+
+static void average_backward(const fv_call *call) {
+    if (!call->in_gradient[0])
+        return;
+    fv_window w = window_of(call->options, call->in_shape[0]);
+    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->avgpool_back(&w, call->out_gradient + (size_t)s * out,
+                                    call->in_gradient[0] + (size_t)s * in);
+}
+
+const fv_layer_type fv_layer_maxpool = {.name = "maxpool",
+                                        .help = "largest value of each window",
+                                        .options_size = sizeof(fv_pool_options),
+                                        .params = max_params,
+                                        .min_inputs = 1,
+                                        .max_inputs = 1,
+                                        .infer = infer,
+                                        .prepare = max_prepare,
+                                        .forward = max_forward,
+                                        .backward = max_backward};
+
+const fv_layer_type fv_layer_avgpool = {.name = "avgpool",
+                                        .help = "mean of each window",
+                                        .options_size = sizeof(fv_pool_options),
+                                        .params = average_params,
+                                        .min_inputs = 1,
+                                        .max_inputs = 1,
+                                        .infer = infer,
+                                        .forward = average_forward,
+                                        .backward = average_backward};

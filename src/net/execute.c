@@ -1,0 +1,311 @@
+/* The executor: takes units of samples through segments, and whole batches through the layers
+ * that want them. See execute.h and plan.h. */
+#include "net/execute.h"
+#include <string.h>
+#include <time.h>
+
+/* One pass over one segment, as the threads see it. */
+typedef struct pass {
+    fv_runner *runner;
+    const fv_samples *samples;
+    const fv_segment *segment;
+    bool backward;
+} pass;
+
+/* Where a thread stands: samples [first, first + count) of the batch. */
+typedef struct stand {
+    int first, count, thread, unit;
+    bool begins, ends; /* first and last group of its unit */
+} stand;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static unsigned char *thread_block(const fv_runner *r, int thread) {
+    return r->arena + r->plan.threads_at + (size_t)thread * r->plan.thread_bytes;
+}
+
+static real *buffer_at(const fv_runner *r, const fv_buffer *buffer, const stand *at) {
+    if (buffer->place == FV_PLACE_NONE)
+        return NULL;
+    unsigned char *base = buffer->place == FV_PLACE_THREAD
+                              ? thread_block(r, at->thread)
+                              : r->arena + (size_t)at->first * buffer->sample;
+    return (real *)(base + buffer->offset);
+}
+
+static const fv_node_plan *root_of(const fv_plan *plan, int node) {
+    return &plan->nodes[plan->nodes[node].root];
+}
+
+/* ---- Filling a call
+ * ------------------------------------------------------------------------------ */
+
+static void point_weights(const pass *p, const stand *at, const fv_node *node, fv_call *call) {
+    const fv_plan *plan = &p->runner->plan;
+    const fv_segment *s = p->segment;
+    real *sums = NULL;
+    if (plan->training) {
+        sums = (real *)(p->runner->arena + plan->gradients);
+        if (!s->whole_batch) /* this unit's own */
+            sums = (real *)(p->runner->arena + s->partials) + (size_t)at->unit * s->weight_count -
+                   s->weights;
+    }
+    for (int w = 0; w < node->weight_count; w++) {
+        call->weights[w] = plan->net->weights + node->weights[w].offset;
+        call->weight_gradients[w] = sums ? sums + node->weights[w].offset : NULL;
+    }
+}
+
+static fv_call make_call(const pass *p, const stand *at, int n) {
+    const fv_runner *r = p->runner;
+    const fv_plan *plan = &r->plan;
+    const fv_node *node = &plan->net->nodes[n];
+    const fv_node_plan *own = &plan->nodes[n];
+    const fv_samples *samples = p->samples;
+    fv_call call = {.options = node->options,
+                    .kernels = plan->kernels,
+                    .plan = &own->layer,
+                    .setting = &own->setting,
+                    .samples = at->count,
+                    .input_count = node->input_count,
+                    .out_shape = &own->shape,
+                    .out = buffer_at(r, &root_of(plan, n)->output, at),
+                    .out_gradient = buffer_at(r, &root_of(plan, n)->gradient, at),
+                    .first = at->begins,
+                    .last = at->ends,
+                    .kept = r->arena + own->kept + (size_t)at->first * own->layer.kept,
+                    .packed = (real *)(r->arena + own->packed),
+                    .scratch = thread_block(r, at->thread) + own->scratch[p->backward],
+                    .shared = r->arena + own->shared[p->backward],
+                    .scratch_stride = plan->thread_bytes,
+                    .activation = plan->raw_node == n ? FV_LINEAR : node->activation,
+                    .seed = samples->seed,
+                    .node = (uint32_t)n,
+                    .source = samples->source + at->first,
+                    .source_bytes = samples->bytes};
+    if (p->segment->whole_batch)
+        call.pool = r->pool;
+    if (samples->epochs) {
+        call.epochs = samples->epochs + at->first;
+        call.indices = samples->indices + at->first;
+    }
+    for (int i = 0; i < node->input_count; i++) {
+        const fv_node_plan *input = root_of(plan, node->inputs[i]);
+        call.in_shape[i] = &plan->nodes[node->inputs[i]].shape;
+        call.in[i] = buffer_at(r, &input->output, at);
+        call.in_gradient[i] =
+            buffer_at(r, own->first_writer[i] ? &input->gradient : &input->extra, at);
+    }
+    point_weights(p, at, node, &call);
+    return call;
+}
+
+/* ---- One node, forward and backward
+ * ---------------------------------------------------------------- */
+
+/* With the output before the activation asked for: run without it, copy, then apply it. */
+static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *node,
+                           const fv_node_plan *own, fv_call *call) {
+    fv_activation activation = call->activation;
+    call->activation = FV_LINEAR;
+    node->type->forward(call);
+    memcpy(buffer_at(r, &own->tap, at), call->out, own->tap.sample * (size_t)at->count);
+    size_t values = fv_shape_count(&own->shape) * (size_t)at->count;
+    call->kernels->activate(activation, values / (size_t)own->shape.channels, own->shape.channels,
+                            call->out);
+}
+
+static void forward_node(const pass *p, const stand *at, int n) {
+    const fv_node *node = &p->runner->plan.net->nodes[n];
+    const fv_node_plan *own = &p->runner->plan.nodes[n];
+    if (node->type->view)
+        return;
+    fv_call call = make_call(p, at, n);
+    if (own->tap.place != FV_PLACE_NONE)
+        forward_tapped(p->runner, at, node, own, &call);
+    else
+        node->type->forward(&call);
+}
+
+/* Gradients of an output with several readers: the later ones are added to the first. */
+static void add_extra_gradients(const pass *p, const stand *at, int n) {
+    const fv_plan *plan = &p->runner->plan;
+    const fv_node *node = &plan->net->nodes[n];
+    for (int i = 0; i < node->input_count; i++) {
+        const fv_node_plan *input = root_of(plan, node->inputs[i]);
+        if (plan->nodes[n].first_writer[i] || input->extra.place == FV_PLACE_NONE)
+            continue;
+        plan->kernels->add(fv_shape_count(&input->shape) * (size_t)at->count,
+                           buffer_at(p->runner, &input->extra, at),
+                           buffer_at(p->runner, &input->gradient, at));
+    }
+}
+
+static void backward_node(const pass *p, const stand *at, int n) {
+    const fv_node *node = &p->runner->plan.net->nodes[n];
+    if (node->type->view || !node->type->backward || !p->runner->plan.nodes[n].wants_gradient)
+        return;
+    fv_call call = make_call(p, at, n);
+    node->type->backward(&call);
+    add_extra_gradients(p, at, n);
+}
+
+static void run_node(const pass *p, const stand *at, int n) {
+    double *seconds = p->runner->seconds;
+    double begin = seconds ? now() : 0;
+    if (p->backward)
+        backward_node(p, at, n);
+    else
+        forward_node(p, at, n);
+    if (seconds)
+        seconds[(size_t)at->thread * (size_t)p->runner->plan.net->count + (size_t)n] +=
+            now() - begin;
+}
+
+/* ---- Segments
+ * ----------------------------------------------------------------------------------------- */
+
+static void run_unit(void *argument, int unit, int thread) {
+    const pass *p = argument;
+    const fv_segment *s = p->segment;
+    int begin = unit * s->unit_samples, end = begin + s->unit_samples;
+    end = end < p->samples->count ? end : p->samples->count;
+    for (int first = begin; first < end; first += s->group) {
+        stand at = {.first = first,
+                    .count = end - first < s->group ? end - first : s->group,
+                    .thread = thread,
+                    .unit = unit,
+                    .begins = first == begin,
+                    .ends = first + s->group >= end};
+        if (p->backward)
+            for (int n = s->last; n >= s->first; n--)
+                run_node(p, &at, n);
+        else
+            for (int n = s->first; n <= s->last; n++)
+                run_node(p, &at, n);
+    }
+}
+
+static int unit_count(const pass *p) {
+    return (p->samples->count + p->segment->unit_samples - 1) / p->segment->unit_samples;
+}
+
+/* The units' sums into the gradients, a slice of the weights a thread. */
+enum { SUM_SLICE = 4096 };
+
+static void sum_slice(void *argument, int slice, int thread) {
+    (void)thread;
+    const pass *p = argument;
+    const fv_segment *s = p->segment;
+    const fv_plan *plan = &p->runner->plan;
+    size_t first = (size_t)slice * SUM_SLICE;
+    size_t count = s->weight_count - first < SUM_SLICE ? s->weight_count - first : SUM_SLICE;
+    real *parts = (real *)(p->runner->arena + s->partials) + first;
+    real *sums = (real *)(p->runner->arena + plan->gradients) + s->weights + first;
+    plan->kernels->tree_sum(count, unit_count(p), s->weight_count, parts, sums);
+}
+
+static void run_segment(pass *p) {
+    const fv_segment *s = p->segment;
+    if (s->whole_batch) {
+        stand at = {.count = p->samples->count, .begins = true, .ends = true};
+        run_node(p, &at, s->first);
+        return;
+    }
+    fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
+    if (p->backward && s->weight_count > 0)
+        fv_pool_run(p->runner->pool, (int)((s->weight_count + SUM_SLICE - 1) / SUM_SLICE),
+                    sum_slice, p);
+}
+
+static bool learns(const fv_plan *plan, const fv_segment *s) {
+    bool any = false;
+    for (int n = s->first; n <= s->last; n++)
+        any |= plan->nodes[n].wants_gradient;
+    return any;
+}
+
+void fv_runner_forward(fv_runner *runner, const fv_samples *samples) {
+    for (int i = 0; i < runner->plan.segment_count; i++) {
+        pass p = {.runner = runner, .samples = samples, .segment = &runner->plan.segments[i]};
+        run_segment(&p);
+    }
+}
+
+void fv_runner_backward(fv_runner *runner, const fv_samples *samples) {
+    for (int i = runner->plan.segment_count - 1; i >= 0; i--) {
+        pass p = {.runner = runner,
+                  .samples = samples,
+                  .segment = &runner->plan.segments[i],
+                  .backward = true};
+        if (learns(&runner->plan, p.segment))
+            run_segment(&p);
+    }
+}
+
+void fv_runner_pack(fv_runner *runner) {
+    const fv_samples none = {0};
+    for (int n = 0; n < runner->plan.net->count; n++) {
+        const fv_layer_type *type = runner->plan.net->nodes[n].type;
+        const stand at = {0};
+        pass p = {.runner = runner,
+                  .samples = &none,
+                  .segment = &runner->plan.segments[runner->plan.nodes[n].segment]};
+        if (!type->pack)
+            continue;
+        fv_call call = make_call(&p, &at, n);
+        call.pool = runner->pool;
+        type->pack(&call);
+    }
+}
+
+/* ---- Opening and asking
+ * ---------------------------------------------------------------------------------- */
+
+fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_options *options,
+                         fv_pool *pool, bool profile) {
+    *runner = (fv_runner){0};
+    fv_status status = fv_plan_make(&runner->plan, net, options);
+    if (status)
+        return status;
+    runner->arena = fv_map(runner->plan.arena_bytes);
+    runner->pool = pool ? pool : fv_pool_new(options->threads);
+    if (profile)
+        runner->seconds =
+            fv_alloc((size_t)options->threads * (size_t)net->count, sizeof *runner->seconds);
+    if (!runner->arena || !runner->pool || (profile && !runner->seconds)) {
+        fv_runner_close(runner, !pool);
+        return FV_MEMORY;
+    }
+    return FV_OK;
+}
+
+void fv_runner_close(fv_runner *runner, bool own_pool) {
+    if (runner->arena)
+        fv_unmap(runner->arena, runner->plan.arena_bytes);
+    if (own_pool)
+        fv_pool_free(runner->pool);
+    fv_free(runner->seconds);
+    fv_plan_free(&runner->plan);
+    *runner = (fv_runner){0};
+}
+
+real *fv_runner_output(const fv_runner *runner, int node, bool before_activation) {
+    const stand at = {0};
+    const fv_buffer *buffer =
+        before_activation ? &runner->plan.nodes[node].tap : &root_of(&runner->plan, node)->output;
+    return buffer_at(runner, buffer, &at);
+}
+
+real *fv_runner_output_gradient(const fv_runner *runner) {
+    const stand at = {0};
+    return buffer_at(runner, &root_of(&runner->plan, runner->plan.net->count - 1)->gradient, &at);
+}
+
+real *fv_runner_gradients(const fv_runner *runner) {
+    return (real *)(runner->arena + runner->plan.gradients);
+}

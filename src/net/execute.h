@@ -1,0 +1,39 @@
+/* Runs a plan. A runner owns the plan's arena and threads; the session and the trainer own a
+ * runner. */
+#ifndef FV_NET_EXECUTE_H
+#define FV_NET_EXECUTE_H
+
+#include "net/plan.h"
+
+typedef struct fv_runner {
+    fv_plan plan;
+    fv_pool *pool;
+    unsigned char *arena;
+    double *seconds; /* for each node and thread, when profiling: [thread][node] */
+} fv_runner;
+
+/* The samples of one run, as the loader or the caller has them. */
+typedef struct fv_samples {
+    int count; /* 1 to the plan's batch */
+    const void *const *source;
+    bool bytes; /* source points to bytes, not floats */
+    uint64_t seed;
+    const uint32_t *epochs, *indices; /* for dropout; NULL in inference */
+} fv_samples;
+
+/* `pool` may be shared with another runner (the caller keeps it); NULL: one of its own. */
+fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_options *options,
+                         fv_pool *pool, bool profile);
+void fv_runner_close(fv_runner *runner, bool own_pool);
+
+/* Rearranges the weights for the kernels: once for inference, before each step in training. */
+void fv_runner_pack(fv_runner *runner);
+void fv_runner_forward(fv_runner *runner, const fv_samples *samples);
+/* From the gradient of the last output to all weight gradients (summed over the samples). */
+void fv_runner_backward(fv_runner *runner, const fv_samples *samples);
+
+real *fv_runner_output(const fv_runner *runner, int node, bool before_activation);
+real *fv_runner_output_gradient(const fv_runner *runner); /* of the last node, to be written */
+real *fv_runner_gradients(const fv_runner *runner);       /* in the order of net->weights */
+
+#endif

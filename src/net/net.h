@@ -1,0 +1,104 @@
+/* The net as a graph: nodes in the order in which they were written, weights in one block.
+ * Called by the parser, the plan, formats and train. */
+#ifndef FV_NET_NET_H
+#define FV_NET_NET_H
+
+#include "layers/layer.h"
+#include <stdatomic.h>
+
+typedef struct fv_weight {
+    fv_weight_spec spec;
+    size_t count;  /* values */
+    size_t offset; /* of the first value in net->weights; a multiple of 16 */
+} fv_weight;
+
+typedef struct fv_node {
+    const fv_layer_type *type;
+    char *name;
+    void *options; /* the type's options struct; NULL when it has none */
+    int input_count;
+    int inputs[FV_MAX_INPUTS]; /* earlier nodes */
+    fv_shape output;           /* as inferred from the net's own input; FV_ANY where it varies */
+    int64_t macs;
+    fv_activation activation;
+    int weight_count;
+    fv_weight weights[FV_MAX_WEIGHTS];
+    int line, column; /* in the .net text; 0: built in C */
+} fv_node;
+
+struct fv_net {
+    fv_node *nodes; /* node 0 is the input */
+    int count, capacity;
+    fv_train_options train; /* zeros where the text was silent */
+    char *source;           /* file name for messages; NULL: built in C */
+    fv_status status;       /* the builder's first failure, with its message below */
+    char *message;
+    bool built;
+    bool initialized; /* weights were drawn with a seed, loaded or trained */
+    real *weights;    /* weight_size values, see fv_weight.offset */
+    size_t weight_size;
+    char **class_names; /* class_count of them; NULL: not known */
+    int class_count;
+    atomic_int users; /* sessions and trainers alive; -1 while training */
+};
+
+/* The node of that name; -1: none. */
+int fv_net_find(const fv_net *net, const char *name);
+
+/* "conv2 (net.net:4)" into text[128]; returns it. For messages. */
+const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]);
+
+/* Adds a node with `options` (copied). Gives it the default name when name is NULL. Returns its
+ * index, or -1 with net->status and the message set. Infers its shape at once. */
+int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const int *inputs,
+               int input_count, const void *options, int line, int column);
+
+/* Infers all shapes anew for another input shape (no FV_ANY), into shapes[net->count]. */
+fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs);
+
+/* FV_OK and one more user (exclusive: the only one), or FV_BUSY. */
+fv_status fv_net_acquire(fv_net *net, bool exclusive);
+void fv_net_release(fv_net *net, bool exclusive);
+
+/* The weight's shape in files into size[]; returns its rank (2 where the spec is flat). */
+int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]);
+
+/* Weight <-> array in the file's order (float, rank and sizes of the spec). */
+void fv_weight_to_file(const fv_weight *weight, const real *values, float *file);
+void fv_weight_from_file(const fv_weight *weight, const float *file, real *values);
+
+/* ---- The .net text (text.c, print.c) -----------------------------------------------------------
+ */
+
+/* The table of the `train` statement, for fv_train_options. */
+extern const fv_param fv_train_params[];
+
+/* Sets one value of an options struct from its text. FV_INVALID with what was expected. */
+fv_status fv_param_parse(const fv_param *param, const char *text, void *options);
+/* "key" of the table; NULL when there is none. */
+const fv_param *fv_param_find(const fv_param *params, const char *key);
+/* The value as text, as fv_param_parse reads it; a field that is not given as its default, or as
+ * nothing where no one value says it ("the optimizer's"). */
+struct fv_text;
+void fv_param_print(const fv_param *param, const void *options, struct fv_text *text);
+/* Whether the field is zero, that is, not given. */
+bool fv_param_is_default(const fv_param *param, const void *options);
+/* Checks ranges and required values of a whole options struct (built in C). */
+fv_status fv_params_check(const fv_param *params, const void *options);
+
+/* FV_INVALID: unknown `what`, the nearest of the names `known` (ended by NULL), and all of them. */
+fv_status fv_fail_unknown(const char *what, const char *word, const char *const *known);
+
+/* Writes the defaults into what is not given; the optimiser's depend on it and on the formula. */
+void fv_train_resolve(fv_train_options *options);
+
+/* The name of the next node of that type when it has none of its own: "conv2". `counts` has an
+ * element for each of fv_layer_types, zero at first, for nodes in their order. */
+enum { FV_NAME_SIZE = 64 };
+void fv_default_name(const fv_layer_type *type, int *counts, char name[FV_NAME_SIZE]);
+
+/* fovea train --set LAYER.KEY=VALUE or train.KEY=VALUE: applied to the text before building. */
+fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
+                          const char *const *settings, int setting_count);
+
+#endif

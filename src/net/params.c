@@ -1,0 +1,725 @@
+/* The values of an options struct as text: read, checked and written by its parameter table.
+ * Called by the .net parser and printer, by the builder (to check what C code set) and by the
+ * manual. Here is also the table of the `train` statement. */
+#include "base/text.h"
+#include "net/net.h"
+#include <float.h>
+#include <limits.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The smallest number above 0, as `low` of ranges that leave out 0. */
+#define ABOVE_ZERO DBL_MIN
+
+/* A stretch of a value's text. */
+typedef struct part {
+    const char *text;
+    size_t size;
+} part;
+
+/* ---- Messages ------------------------------------------------------------------------------- */
+
+static fv_status fail_expected(const fv_param *param, part got, const char *expected) {
+    return fv_fail(FV_INVALID, "%s is \"%.*s\"; expected %s", param->key,
+                   (int)(got.size < 40 ? got.size : 40), got.text, expected);
+}
+
+static void add_range(fv_text *text, const fv_param *param) {
+    bool above = param->low == ABOVE_ZERO;
+    if (above) {
+        fv_text_add(text, "more than 0, ");
+    } else {
+        fv_text_add_number(text, param->low);
+        fv_text_add(text, " to ");
+    }
+    fv_text_add(text, "%s", param->exclusive_high ? "less than " : above ? "at most " : "");
+    fv_text_add_number(text, param->high);
+}
+
+static fv_status fail_range(const fv_param *param, double value) {
+    fv_text text = {0};
+    fv_text_add(&text, "%s is ", param->key);
+    fv_text_add_number(&text, value);
+    fv_text_add(&text, "; allowed is ");
+    add_range(&text, param);
+    char *message = fv_text_take(&text);
+    if (!message) {
+        return FV_MEMORY;
+    }
+    fv_status status = fv_fail(FV_INVALID, "%s", message);
+    fv_free(message);
+    return status;
+}
+
+fv_status fv_fail_unknown(const char *what, const char *word, const char *const *known) {
+    const char *near = fv_nearest(word, known);
+    fv_text list = {0};
+    for (int i = 0; known[i]; i++) {
+        fv_text_add(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+    }
+    char *names = fv_text_take(&list);
+    if (!names) {
+        return FV_MEMORY;
+    }
+    fv_status status =
+        fv_fail(FV_INVALID, "unknown %s \"%.63s\"%s%s%s; known: %s", what, word,
+                near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "", names);
+    fv_free(names);
+    return status;
+}
+
+/* ---- Numbers -------------------------------------------------------------------------------- */
+
+/* Decimal text of the C locale, whatever locale the program has set. Not "inf", "nan", "0x10". */
+static bool read_decimal(part text, double *value) {
+    char digits[64];
+    if (text.size == 0 || text.size >= sizeof digits) {
+        return false;
+    }
+    memcpy(digits, text.text, text.size);
+    digits[text.size] = 0;
+    locale_t locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    if (!locale || digits[strspn(digits, "0123456789.eE+-")]) {
+        freelocale(locale);
+        return false;
+    }
+    char *end = digits;
+    *value = strtod_l(digits, &end, locale);
+    freelocale(locale);
+    return !*end && isfinite(*value);
+}
+
+static bool read_number(part text, double *value) {
+    const char *slash = memchr(text.text, '/', text.size);
+    if (!slash) {
+        return read_decimal(text, value);
+    }
+    size_t size = (size_t)(slash - text.text);
+    double divisor;
+    if (!read_decimal((part){text.text, size}, value) ||
+        !read_decimal((part){slash + 1, text.size - size - 1}, &divisor)) {
+        return false;
+    }
+    *value /= divisor;
+    return isfinite(*value);
+}
+
+/* Written so that NaN is out of range. */
+static fv_status check_number(const fv_param *param, double value) {
+    bool below = value <= param->high && (value < param->high || !param->exclusive_high);
+    return below && value >= param->low ? FV_OK : fail_range(param, value);
+}
+
+static fv_status parse_number(const fv_param *param, part text, double *value) {
+    double number;
+    if (!read_number(text, &number)) {
+        return fail_expected(param, text, "a number, such as 0.5, 1e-7 or 1/255");
+    }
+    *value = number == 0 ? 0 : number; /* no negative zero */
+    return check_number(param, number);
+}
+
+static fv_status parse_whole(const fv_param *param, part text, int64_t *value) {
+    double number;
+    if (!read_decimal(text, &number) || number != floor(number)) {
+        return fail_expected(param, text, "a whole number");
+    }
+    if (check_number(param, number) != FV_OK || !(fabs(number) < 9e15)) {
+        return fail_range(param, number);
+    }
+    *value = (int64_t)number;
+    return FV_OK;
+}
+
+static fv_status parse_int(const fv_param *param, part text, int *value) {
+    int64_t number;
+    fv_status status = parse_whole(param, text, &number);
+    if (status != FV_OK) {
+        return status;
+    }
+    if (number < INT_MIN || number > INT_MAX) {
+        return fail_range(param, (double)number);
+    }
+    *value = (int)number;
+    return FV_OK;
+}
+
+/* ---- Reading a value ------------------------------------------------------------------------ */
+
+/* Cuts "3x3" at each separator. Returns the number of parts, most + 1 when there are more. */
+static int split(part text, char separator, part *parts, int most) {
+    for (int count = 0; count < most; count++) {
+        const char *end = memchr(text.text, separator, text.size);
+        size_t size = end ? (size_t)(end - text.text) : text.size;
+        parts[count] = (part){text.text, size};
+        if (!end) {
+            return count + 1;
+        }
+        text = (part){end + 1, text.size - size - 1};
+    }
+    return most + 1;
+}
+
+static fv_status parse_numbers(const fv_param *param, part text, double values[4], int *count) {
+    part parts[4];
+    int given = split(text, ',', parts, 4);
+    if (given > 4) {
+        return fail_expected(param, text, "at most 4 numbers, such as 0.5,0.4");
+    }
+    for (int i = 0; i < given; i++) {
+        fv_status status = parse_number(param, parts[i], &values[i]);
+        if (status != FV_OK) {
+            return status;
+        }
+    }
+    *count = given;
+    return FV_OK;
+}
+
+static fv_status parse_bool(const fv_param *param, part text, bool inverted, bool *value) {
+    bool yes = strcmp(text.text, "true") == 0;
+    if (!yes && strcmp(text.text, "false") != 0) {
+        return fail_expected(param, text, "true or false");
+    }
+    *value = yes != inverted;
+    return FV_OK;
+}
+
+static int find_word(const char *const *words, part text) {
+    for (int i = 0; words[i]; i++) {
+        if (strlen(words[i]) == text.size && memcmp(words[i], text.text, text.size) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static fv_status parse_choice(const fv_param *param, part text, int *value) {
+    int found = find_word(param->choices, text);
+    if (found < 0) {
+        return fv_fail_unknown(param->key, text.text, param->choices);
+    }
+    *value = found;
+    return FV_OK;
+}
+
+static fv_status parse_sizes(const fv_param *param, part text, int sizes[3]) {
+    part parts[3];
+    int count = split(text, 'x', parts, 3);
+    if (count > 3) {
+        return fail_expected(param, text, "at most 3 sizes, such as 3x3");
+    }
+    memset(sizes, 0, 3 * sizeof *sizes);
+    for (int i = 0; i < count; i++) {
+        fv_status status = parse_int(param, parts[i], &sizes[i]);
+        if (status != FV_OK) {
+            return status;
+        }
+    }
+    return FV_OK;
+}
+
+static fv_status parse_pads(const fv_param *param, part text, int pads[3][2]) {
+    part axes[3], sides[2];
+    int count = split(text, 'x', axes, 3);
+    if (count > 3) {
+        return fail_expected(param, text, "at most 3 axes, such as 1x1");
+    }
+    memset(pads, 0, 3 * sizeof *pads);
+    for (int i = 0; i < count; i++) {
+        int given = split(axes[i], ':', sides, 2);
+        if (given > 2) {
+            return fail_expected(param, text, "before:after, such as 0:1x0:1");
+        }
+        for (int side = 0; side < 2; side++) {
+            fv_status status = parse_int(param, sides[given == 2 ? side : 0], &pads[i][side]);
+            if (status != FV_OK) {
+                return status;
+            }
+        }
+    }
+    for (int i = 1; count == 1 && i < 3; i++) { /* one stands for all axes */
+        memcpy(pads[i], pads[0], sizeof pads[0]);
+    }
+    return FV_OK;
+}
+
+static fv_status parse_shape(const fv_param *param, part text, fv_shape *shape) {
+    part parts[4];
+    int count = split(text, 'x', parts, 4);
+    if (count > 4) {
+        return fail_expected(param, text, "at most 3 sizes and the channels, such as 28x28x1");
+    }
+    *shape = (fv_shape){.rank = count - 1};
+    for (int i = 0; i < count; i++) {
+        int *size = i < count - 1 ? &shape->size[i] : &shape->channels;
+        if (parts[i].size == 1 && parts[i].text[0] == '*') {
+            *size = FV_ANY;
+            continue;
+        }
+        fv_status status = parse_int(param, parts[i], size);
+        if (status != FV_OK) {
+            return status;
+        }
+    }
+    return shape->channels == FV_ANY
+               ? fail_expected(param, text, "a number of channels last, such as *x*x3")
+               : FV_OK;
+}
+
+/* Whether an initialiser takes a value: normal(0.1), constant(0). */
+static bool init_has_value(fv_init_kind kind) {
+    return kind == FV_INIT_NORMAL || kind == FV_INIT_CONSTANT;
+}
+
+static fv_status check_init(const fv_param *param, fv_init init) {
+    if (!init_has_value(init.kind)) {
+        return FV_OK;
+    }
+    fv_param range = *param;
+    range.low = init.kind == FV_INIT_NORMAL ? 0 : -1e6;
+    range.high = 1e6;
+    return check_number(&range, init.value);
+}
+
+static fv_status parse_init(const fv_param *param, part text, fv_init *init) {
+    char word[32] = "";
+    const char *open = memchr(text.text, '(', text.size);
+    size_t size = open ? (size_t)(open - text.text) : text.size;
+    memcpy(word, text.text, size < sizeof word ? size : sizeof word - 1);
+    int kind = find_word(fv_init_names, (part){text.text, size});
+    if (kind < 0) {
+        return fv_fail_unknown(param->key, word, fv_init_names);
+    }
+    *init = (fv_init){.kind = (fv_init_kind)kind};
+    if (!init_has_value(init->kind)) {
+        return open ? fail_expected(param, text, "no number in parentheses for this one") : FV_OK;
+    }
+    if (!open || text.text[text.size - 1] != ')' ||
+        !read_number((part){open + 1, text.size - size - 2}, &init->value)) {
+        return fail_expected(param, text,
+                             init->kind == FV_INIT_NORMAL ? "its deviation, such as normal(0.1)"
+                                                          : "its value, such as constant(0.1)");
+    }
+    return check_init(param, *init);
+}
+
+static fv_status parse_name(const fv_param *param, part text, char name[32]) {
+    if (param->choices && find_word(param->choices, text) < 0) {
+        return fv_fail_unknown(param->key, text.text, param->choices);
+    }
+    if (text.size > 31) {
+        return fail_expected(param, text, "a name of at most 31 letters");
+    }
+    memset(name, 0, 32);
+    memcpy(name, text.text, text.size);
+    return FV_OK;
+}
+
+fv_status fv_param_parse(const fv_param *param, const char *text, void *options) {
+    void *field = (char *)options + param->offset;
+    part all = {text, strlen(text)};
+    switch (param->type) {
+    case FV_PARAM_INT:
+        return parse_int(param, all, field);
+    case FV_PARAM_COUNT:
+        return parse_whole(param, all, field);
+    case FV_PARAM_NUMBER:
+        return parse_number(param, all, field);
+    case FV_PARAM_NUMBERS:
+        return parse_numbers(param, all, field, (int *)((char *)options + param->offset2));
+    case FV_PARAM_BOOL:
+    case FV_PARAM_NOT:
+        return parse_bool(param, all, param->type == FV_PARAM_NOT, field);
+    case FV_PARAM_CHOICE:
+        return parse_choice(param, all, field);
+    case FV_PARAM_SIZES:
+        return parse_sizes(param, all, field);
+    case FV_PARAM_PADS:
+        return parse_pads(param, all, field);
+    case FV_PARAM_SHAPE:
+        return parse_shape(param, all, field);
+    case FV_PARAM_INIT:
+        return parse_init(param, all, field);
+    case FV_PARAM_NAME:
+        return parse_name(param, all, field);
+    }
+    return fv_fail(FV_INVALID, "%s has no type", param->key);
+}
+
+const fv_param *fv_param_find(const fv_param *params, const char *key) {
+    for (; params && params->key; params++) {
+        if (strcmp(params->key, key) == 0) {
+            return params;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Checking a value ----------------------------------------------------------------------- */
+
+static bool all_zero(const int *values, int count) {
+    int bits = 0;
+    for (int i = 0; i < count; i++) {
+        bits |= values[i];
+    }
+    return bits == 0;
+}
+
+bool fv_param_is_default(const fv_param *param, const void *options) {
+    const void *field = (const char *)options + param->offset;
+    switch (param->type) {
+    case FV_PARAM_INT:
+    case FV_PARAM_CHOICE:
+        return *(const int *)field == 0;
+    case FV_PARAM_COUNT:
+        return *(const int64_t *)field == 0;
+    case FV_PARAM_NUMBER:
+        return *(const double *)field == 0;
+    case FV_PARAM_NUMBERS:
+        return *(const int *)((const char *)options + param->offset2) == 0;
+    case FV_PARAM_BOOL:
+    case FV_PARAM_NOT:
+        return !*(const bool *)field;
+    case FV_PARAM_SIZES:
+        return all_zero(field, 3);
+    case FV_PARAM_PADS:
+        return all_zero(field, 6);
+    case FV_PARAM_SHAPE:
+        return ((const fv_shape *)field)->channels == 0;
+    case FV_PARAM_INIT:
+        return ((const fv_init *)field)->kind == FV_INIT_DEFAULT;
+    case FV_PARAM_NAME:
+        return *(const char *)field == 0;
+    }
+    return true;
+}
+
+static fv_status check_ints(const fv_param *param, const int *values, int count) {
+    for (int i = 0; i < count; i++) {
+        fv_status status = check_number(param, values[i]);
+        if (status != FV_OK) {
+            return status;
+        }
+    }
+    return FV_OK;
+}
+
+static fv_status check_numbers(const fv_param *param, const double *values, int count) {
+    if (count < 0 || count > 4) {
+        return fv_fail(FV_INVALID, "%s has %d numbers; allowed are 1 to 4", param->key, count);
+    }
+    for (int i = 0; i < count; i++) {
+        fv_status status = check_number(param, values[i]);
+        if (status != FV_OK) {
+            return status;
+        }
+    }
+    return FV_OK;
+}
+
+/* A value of an enum that has words; `value` may come from C and be anything. */
+static fv_status check_word(const fv_param *param, int value, const char *const *words) {
+    for (int i = 0; words[i]; i++) {
+        if (i == value) {
+            return FV_OK;
+        }
+    }
+    return fv_fail(FV_INVALID, "%s is %d, which is none of its values", param->key, value);
+}
+
+static fv_status check_shape(const fv_param *param, const fv_shape *shape) {
+    if (shape->rank < 0 || shape->rank > 3) {
+        return fv_fail(FV_INVALID, "%s has %d sizes; allowed are 0 to 3", param->key, shape->rank);
+    }
+    for (int i = 0; i < shape->rank; i++) {
+        if (shape->size[i] != FV_ANY) {
+            fv_status status = check_number(param, shape->size[i]);
+            if (status != FV_OK) {
+                return status;
+            }
+        }
+    }
+    return check_number(param, shape->channels);
+}
+
+static fv_status check_name(const fv_param *param, const char name[32]) {
+    if (!memchr(name, 0, 32)) {
+        return fv_fail(FV_INVALID, "%s is longer than 31 letters", param->key);
+    }
+    if (param->choices && find_word(param->choices, (part){name, strlen(name)}) < 0) {
+        return fv_fail_unknown(param->key, name, param->choices);
+    }
+    return FV_OK;
+}
+
+/* A value that is given, that is, not zero. */
+static fv_status check_value(const fv_param *param, const void *options) {
+    const void *field = (const char *)options + param->offset;
+    const int *sizes = field;
+    switch (param->type) {
+    case FV_PARAM_INT:
+        return check_ints(param, field, 1);
+    case FV_PARAM_COUNT:
+        return check_number(param, (double)*(const int64_t *)field);
+    case FV_PARAM_NUMBER:
+        return check_number(param, *(const double *)field);
+    case FV_PARAM_NUMBERS:
+        return check_numbers(param, field, *(const int *)((const char *)options + param->offset2));
+    case FV_PARAM_BOOL:
+    case FV_PARAM_NOT:
+        return FV_OK;
+    case FV_PARAM_CHOICE:
+        return check_word(param, *(const int *)field, param->choices);
+    case FV_PARAM_SIZES:
+        return check_ints(param, field, sizes[2] ? 3 : sizes[1] ? 2 : 1);
+    case FV_PARAM_PADS:
+        return check_ints(param, field, 6);
+    case FV_PARAM_SHAPE:
+        return check_shape(param, field);
+    case FV_PARAM_INIT: {
+        fv_status status = check_word(param, (int)((const fv_init *)field)->kind, fv_init_names);
+        return status == FV_OK ? check_init(param, *(const fv_init *)field) : status;
+    }
+    case FV_PARAM_NAME:
+        return check_name(param, field);
+    }
+    return FV_OK;
+}
+
+/* Whether 0 is a value of its own, as in "dropout 0", and no sign of a value left out. */
+static bool zero_is_allowed(const fv_param *param) {
+    return (param->type == FV_PARAM_INT || param->type == FV_PARAM_NUMBER) && param->low <= 0;
+}
+
+fv_status fv_params_check(const fv_param *params, const void *options) {
+    for (const fv_param *param = params; param && param->key; param++) {
+        if (!fv_param_is_default(param, options)) {
+            fv_status status = check_value(param, options);
+            if (status != FV_OK) {
+                return status;
+            }
+        } else if (param->required && !zero_is_allowed(param)) {
+            return fv_fail(FV_INVALID, "%s is missing: %s", param->key, param->help);
+        }
+    }
+    return FV_OK;
+}
+
+/* ---- Writing a value ------------------------------------------------------------------------ */
+
+/* 1/255, which is the same number, where the decimal text is long. */
+static void add_number(fv_text *text, double value) {
+    size_t start = text->size;
+    fv_text_add_number(text, value);
+    double divisor = round(1 / value);
+    if (text->size - start > 8 && divisor >= 2 && divisor <= 1e6 && 1 / divisor == value) {
+        text->size = start;
+        fv_text_add(text, "1/%.0f", divisor);
+    }
+}
+
+static void add_numbers(fv_text *text, const double *values, int count) {
+    for (int i = 0; i < count; i++) {
+        fv_text_add(text, "%s", i > 0 ? "," : "");
+        add_number(text, values[i]);
+    }
+}
+
+static void add_sizes(fv_text *text, const int sizes[3]) {
+    for (int i = 0; i < 3 && sizes[i] != 0; i++) {
+        fv_text_add(text, "%s%d", i > 0 ? "x" : "", sizes[i]);
+    }
+}
+
+/* {before, after} of 3 axes. One value where all are alike; else trailing zeros are left out. */
+static void add_pads(fv_text *text, const int pads[6]) {
+    bool alike = memcmp(pads, pads + 2, 4 * sizeof *pads) == 0;
+    int count = alike ? 1 : all_zero(pads + 4, 2) ? 2 : 3;
+    for (int i = 0; i < count; i++) {
+        fv_text_add(text, "%s%d", i > 0 ? "x" : "", pads[2 * i]);
+        if (pads[2 * i + 1] != pads[2 * i]) {
+            fv_text_add(text, ":%d", pads[2 * i + 1]);
+        }
+    }
+}
+
+static void add_shape(fv_text *text, const fv_shape *shape) {
+    for (int i = 0; i < shape->rank; i++) {
+        if (shape->size[i] == FV_ANY) {
+            fv_text_add(text, "*x");
+        } else {
+            fv_text_add(text, "%dx", shape->size[i]);
+        }
+    }
+    fv_text_add(text, "%d", shape->channels);
+}
+
+static void add_init(fv_text *text, fv_init init) {
+    fv_text_add(text, "%s", fv_init_names[init.kind]);
+    if (init_has_value(init.kind)) {
+        fv_text_add(text, "(");
+        add_number(text, init.value);
+        fv_text_add(text, ")");
+    }
+}
+
+/* What zero in the field means; nothing where that cannot be said in one value. */
+static void add_default(const fv_param *param, fv_text *text) {
+    switch (param->type) {
+    case FV_PARAM_INT:
+    case FV_PARAM_COUNT:
+    case FV_PARAM_NUMBER:
+    case FV_PARAM_NUMBERS:
+    case FV_PARAM_SIZES:
+    case FV_PARAM_PADS:
+        if (!param->fallback_text) {
+            add_number(text, param->fallback);
+        }
+        return;
+    case FV_PARAM_BOOL:
+    case FV_PARAM_NOT:
+        fv_text_add(text, "%s", param->type == FV_PARAM_NOT ? "true" : "false");
+        return;
+    case FV_PARAM_CHOICE:
+        fv_text_add(text, "%s", param->choices[(int)param->fallback]);
+        return;
+    case FV_PARAM_INIT:
+    case FV_PARAM_NAME:
+        fv_text_add(text, "%s", param->fallback_text ? param->fallback_text : "");
+        return;
+    case FV_PARAM_SHAPE:
+        return;
+    }
+}
+
+void fv_param_print(const fv_param *param, const void *options, fv_text *text) {
+    const void *field = (const char *)options + param->offset;
+    if (fv_param_is_default(param, options) && !(param->required && zero_is_allowed(param))) {
+        add_default(param, text);
+        return;
+    }
+    switch (param->type) {
+    case FV_PARAM_INT:
+        fv_text_add(text, "%d", *(const int *)field);
+        return;
+    case FV_PARAM_COUNT:
+        fv_text_add(text, "%lld", (long long)*(const int64_t *)field);
+        return;
+    case FV_PARAM_NUMBER:
+        add_number(text, *(const double *)field);
+        return;
+    case FV_PARAM_NUMBERS:
+        add_numbers(text, field, *(const int *)((const char *)options + param->offset2));
+        return;
+    case FV_PARAM_BOOL:
+    case FV_PARAM_NOT:
+        fv_text_add(text, "%s", param->type == FV_PARAM_NOT ? "false" : "true");
+        return;
+    case FV_PARAM_CHOICE:
+        fv_text_add(text, "%s", param->choices[*(const int *)field]);
+        return;
+    case FV_PARAM_SIZES:
+        add_sizes(text, field);
+        return;
+    case FV_PARAM_PADS:
+        add_pads(text, field);
+        return;
+    case FV_PARAM_SHAPE:
+        add_shape(text, field);
+        return;
+    case FV_PARAM_INIT:
+        add_init(text, *(const fv_init *)field);
+        return;
+    case FV_PARAM_NAME:
+        fv_text_add(text, "%s", (const char *)field);
+        return;
+    }
+}
+
+/* ---- The train statement -------------------------------------------------------------------- */
+
+static const char *const loss_names[] = {"cross_entropy", NULL};
+static const char *const optimizer_names[] = {"sgd", "adadelta", "adam", NULL};
+static const char *const formula_names[] = {"keras", "torch", NULL};
+static const char *const last_batch_names[] = {"short", "drop", "carry", NULL};
+
+#define FIELD(name) .key = #name, .offset = offsetof(fv_train_options, name)
+
+const fv_param fv_train_params[] = {
+    {FIELD(loss), .type = FV_PARAM_NAME, .choices = loss_names, .fallback_text = "cross_entropy",
+     .help = "what is made small"},
+    {FIELD(optimizer), .type = FV_PARAM_NAME, .choices = optimizer_names, .fallback_text = "sgd",
+     .help = "how the weights follow their gradients"},
+    {FIELD(formula), .type = FV_PARAM_CHOICE, .choices = formula_names,
+     .help = "whose formula and defaults where frameworks differ"},
+    {FIELD(lr), .type = FV_PARAM_NUMBER, .low = ABOVE_ZERO, .high = 1e6,
+     .fallback_text = "the optimizer's", .help = "learning rate"},
+    {FIELD(momentum), .type = FV_PARAM_NUMBER, .low = 0, .high = 1, .exclusive_high = true,
+     .help = "share of the last step that sgd keeps"},
+    {FIELD(rho), .type = FV_PARAM_NUMBER, .low = ABOVE_ZERO, .high = 1, .exclusive_high = true,
+     .fallback_text = "the optimizer's", .help = "decay of adadelta's means"},
+    {FIELD(beta1), .type = FV_PARAM_NUMBER, .low = ABOVE_ZERO, .high = 1, .exclusive_high = true,
+     .fallback_text = "the optimizer's", .help = "decay of adam's mean gradient"},
+    {FIELD(beta2), .type = FV_PARAM_NUMBER, .low = ABOVE_ZERO, .high = 1, .exclusive_high = true,
+     .fallback_text = "the optimizer's", .help = "decay of adam's mean squared gradient"},
+    {FIELD(epsilon), .type = FV_PARAM_NUMBER, .low = ABOVE_ZERO, .high = 1,
+     .fallback_text = "the optimizer's", .help = "keeps divisors above 0"},
+    {FIELD(batch), .type = FV_PARAM_INT, .low = 1, .high = 1048576, .fallback = 32,
+     .help = "samples of a step"},
+    {FIELD(epochs), .type = FV_PARAM_INT, .low = 1, .high = 1e6, .fallback = 1,
+     .fallback_text = "1 without steps", .help = "passes over the data; not together with steps"},
+    {FIELD(steps), .type = FV_PARAM_COUNT, .low = 1, .high = 1e12,
+     .fallback_text = "those of the epochs", .help = "stop after so many steps"},
+    {FIELD(log_every), .type = FV_PARAM_INT, .low = 0, .high = 1e9,
+     .help = "log the batch's loss each so many steps, dropout off; 0: never"},
+    {FIELD(holdout), .type = FV_PARAM_INT, .low = 0, .high = 1e9,
+     .help = "keep the first so many training samples for validation"},
+    {FIELD(last_batch), .type = FV_PARAM_CHOICE, .choices = last_batch_names,
+     .help = "the rest of an epoch: a short batch, dropped, or carried into the next epoch"},
+    {FIELD(test_samples), .type = FV_PARAM_INT, .low = 0, .high = 1e9,
+     .help = "the final test uses the first so many samples; 0: all"},
+    {.key = NULL},
+};
+
+/* Defaults by optimizer and formula, as documented by Keras 3 and PyTorch 2. */
+static const struct optimizer_defaults {
+    const char *optimizer;
+    fv_formula formula;
+    double lr, rho, beta1, beta2, epsilon;
+} optimizer_defaults[] = {
+    {"sgd", FV_KERAS, .lr = 0.01},
+    {"sgd", FV_TORCH, .lr = 0.001},
+    {"adadelta", FV_KERAS, .lr = 0.001, .rho = 0.95, .epsilon = 1e-7},
+    {"adadelta", FV_TORCH, .lr = 1, .rho = 0.9, .epsilon = 1e-6},
+    {"adam", FV_KERAS, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7},
+    {"adam", FV_TORCH, .lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8},
+};
+
+static double either(double given, double fallback) {
+    return given != 0 ? given : fallback;
+}
+
+void fv_train_resolve(fv_train_options *options) {
+    if (!options->loss[0]) {
+        strcpy(options->loss, "cross_entropy");
+    }
+    if (!options->optimizer[0]) {
+        strcpy(options->optimizer, "sgd");
+    }
+    for (size_t i = 0; i < sizeof optimizer_defaults / sizeof *optimizer_defaults; i++) {
+        const struct optimizer_defaults *defaults = &optimizer_defaults[i];
+        if (strcmp(defaults->optimizer, options->optimizer) == 0 &&
+            defaults->formula == options->formula) {
+            options->lr = either(options->lr, defaults->lr);
+            options->rho = either(options->rho, defaults->rho);
+            options->beta1 = either(options->beta1, defaults->beta1);
+            options->beta2 = either(options->beta2, defaults->beta2);
+            options->epsilon = either(options->epsilon, defaults->epsilon);
+        }
+    }
+    options->batch = options->batch ? options->batch : 32;
+    options->epochs = options->epochs || options->steps ? options->epochs : 1;
+}

@@ -1,0 +1,456 @@
+/* Makes the plan: shapes, segments, what each layer needs, and a place for all of it. Time is
+ * counted in steps: forward of node n is n, the loss is N (the number of nodes), backward of
+ * node n is 2N - n. See plan.h. */
+#include "net/plan.h"
+#include "net/layout.h"
+#include <limits.h>
+#include <string.h>
+
+enum {
+    MAX_UNITS = 32,
+    MIN_UNITS = 4,
+    MAX_THREADS = 4096,
+    GROUP_BYTES = 128 << 10, /* activations of a group, to stay in the second cache */
+};
+static const size_t partial_bytes = (size_t)16 << 20; /* of all units together */
+
+/* ---- Shapes, roots, gradients ------------------------------------------------------------------
+ */
+
+static fv_status infer_shapes(fv_plan *plan, const fv_shape *input) {
+    const fv_net *net = plan->net;
+    fv_shape *shapes = fv_alloc((size_t)net->count, sizeof *shapes);
+    int64_t *macs = fv_alloc((size_t)net->count, sizeof *macs);
+    fv_status status = shapes && macs ? fv_net_shapes(net, input, shapes, macs) : FV_MEMORY;
+    for (int n = 0; !status && n < net->count; n++) {
+        plan->nodes[n].shape = shapes[n];
+        plan->nodes[n].macs = macs[n];
+    }
+    fv_free(shapes);
+    fv_free(macs);
+    return status;
+}
+
+static fv_status choose_input(const fv_net *net, const fv_shape *asked, fv_shape *input) {
+    const fv_shape *own = &net->nodes[0].output;
+    char text[2][64];
+    *input = asked->rank == 0 && asked->channels == 0 ? *own : *asked;
+    bool fits = input->rank == own->rank && input->channels == own->channels;
+    for (int i = 0; fits && i < own->rank; i++) {
+        fits = own->size[i] == FV_ANY || input->size[i] == own->size[i];
+        if (fits && input->size[i] < 1)
+            return fv_fail(FV_SHAPE, "the net's input %s varies in size: say which shape is meant",
+                           fv_shape_text(own, text[0]));
+    }
+    return fits ? FV_OK
+                : fv_fail(FV_SHAPE, "the net takes %s, but %s was given",
+                          fv_shape_text(own, text[0]), fv_shape_text(input, text[1]));
+}
+
+static void find_roots(fv_plan *plan) {
+    const fv_net *net = plan->net;
+    for (int n = 0; n < net->count; n++) {
+        const fv_node *node = &net->nodes[n];
+        fv_node_plan *p = &plan->nodes[n];
+        p->root = node->type->view ? plan->nodes[node->inputs[0]].root : n;
+        p->wants_gradient = node->weight_count > 0;
+        for (int i = 0; i < node->input_count; i++)
+            p->wants_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
+        p->wants_gradient &= plan->training;
+    }
+}
+
+/* ---- Segments
+ * ------------------------------------------------------------------------------------ */
+
+static void cut_segments(fv_plan *plan) {
+    const fv_net *net = plan->net;
+    for (int n = 0; n < net->count; n++) {
+        bool whole = net->nodes[n].type->whole_batch;
+        fv_segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
+        if (last && !last->whole_batch && !whole)
+            last->last = n;
+        else
+            plan->segments[plan->segment_count++] =
+                (fv_segment){.first = n, .last = n, .whole_batch = whole};
+        plan->nodes[n].segment = plan->segment_count - 1;
+    }
+}
+
+static void own_weights(const fv_net *net, fv_segment *s) {
+    size_t begin = SIZE_MAX, end = 0;
+    for (int n = s->first; n <= s->last; n++)
+        for (int w = 0; w < net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &net->nodes[n].weights[w];
+            begin = weight->offset < begin ? weight->offset : begin;
+            end = weight->offset + fv_round_up(weight->count, 16);
+        }
+    s->weights = end ? begin : 0;
+    s->weight_count = end ? end - begin : 0;
+}
+
+/* Units as small as memory for their partial sums allows, so that many threads find work. */
+static void cut_units(const fv_plan *plan, fv_segment *s) {
+    int units = plan->batch < MAX_UNITS ? plan->batch : MAX_UNITS;
+    if (plan->training)
+        while (units > MIN_UNITS && (size_t)units * s->weight_count * sizeof(real) > partial_bytes)
+            units /= 2;
+    s->unit_samples = (plan->batch + units - 1) / units;
+    s->units = (plan->batch + s->unit_samples - 1) / s->unit_samples;
+}
+
+/* ---- What layers need
+ * ------------------------------------------------------------------------------ */
+
+static void prepare_layers(fv_plan *plan) {
+    const fv_net *net = plan->net;
+    for (int n = 0; n < net->count; n++) {
+        const fv_node *node = &net->nodes[n];
+        fv_node_plan *p = &plan->nodes[n];
+        fv_shape inputs[FV_MAX_INPUTS];
+        p->setting = (fv_setting){.kernels = plan->kernels,
+                                  .batch = plan->batch,
+                                  .training = plan->training,
+                                  .exact = plan->exact};
+        for (int i = 0; i < node->input_count; i++) {
+            inputs[i] = plan->nodes[node->inputs[i]].shape;
+            p->setting.input_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
+        }
+        if (node->type->prepare)
+            node->type->prepare(node->options, inputs, node->input_count, &p->shape, &p->setting,
+                                &p->layer);
+    }
+}
+
+/* ---- Lives
+ * ------------------------------------------------------------------------------------------ */
+
+typedef struct life {
+    int first, last;
+    bool crosses; /* used in more than one segment, or in another pass */
+} life;
+
+static int forward_time(const fv_plan *plan, int node) {
+    (void)plan;
+    return node;
+}
+
+static int backward_time(const fv_plan *plan, int node) {
+    return 2 * plan->net->count - node;
+}
+
+static void extend(life *l, int time) {
+    l->first = time < l->first ? time : l->first;
+    l->last = time > l->last ? time : l->last;
+}
+
+/* Units of a segment run side by side: what one of them uses lives for the whole segment. */
+static void extend_segment(const fv_plan *plan, life *l, int segment, bool backward) {
+    const fv_segment *s = &plan->segments[segment];
+    extend(l, backward ? backward_time(plan, s->last) : forward_time(plan, s->first));
+    extend(l, backward ? backward_time(plan, s->first) : forward_time(plan, s->last));
+}
+
+/* Of a root's output: from its forward to its last reader. */
+static life output_life(const fv_plan *plan, int root) {
+    const fv_net *net = plan->net;
+    const fv_node_plan *own = &plan->nodes[root];
+    life l = {.first = root, .last = root};
+    bool kept = own->layer.keep_output, until_end = own->tapped;
+    for (int n = root + 1; n < net->count; n++)
+        for (int i = 0; i < net->nodes[n].input_count; i++) {
+            if (plan->nodes[net->nodes[n].inputs[i]].root != root)
+                continue;
+            extend(&l, n);
+            l.crosses |= plan->nodes[n].segment != own->segment;
+            until_end |= plan->nodes[n].tapped && plan->nodes[n].root == root;
+            if (plan->nodes[n].layer.keep_input) {
+                kept = true;
+                extend_segment(plan, &l, plan->nodes[n].segment, true);
+            }
+        }
+    if (own->layer.keep_output)
+        extend_segment(plan, &l, own->segment, true);
+    if (until_end)
+        extend(&l, 2 * net->count + 1);
+    l.crosses |= kept || until_end;
+    return l;
+}
+
+/* Of a root's gradient: from the backward of its last reader (or the loss) to its own. */
+static life gradient_life(const fv_plan *plan, int root) {
+    const fv_net *net = plan->net;
+    life l = {.first = backward_time(plan, root), .last = backward_time(plan, root)};
+    bool read = false;
+    for (int n = root + 1; n < net->count; n++)
+        for (int i = 0; i < net->nodes[n].input_count; i++)
+            if (plan->nodes[net->nodes[n].inputs[i]].root == root) {
+                extend(&l, backward_time(plan, n));
+                l.crosses |= plan->nodes[n].segment != plan->nodes[root].segment;
+                read |= !net->nodes[n].type->view;
+            }
+    if (!read) { /* the loss writes it */
+        extend(&l, net->count);
+        l.crosses = true;
+    }
+    return l;
+}
+
+static int reader_count(const fv_plan *plan, int root, int *last, int *slot) {
+    const fv_net *net = plan->net;
+    int count = 0;
+    for (int n = root + 1; n < net->count; n++)
+        for (int i = 0; i < net->nodes[n].input_count; i++)
+            if (plan->nodes[net->nodes[n].inputs[i]].root == root && !net->nodes[n].type->view) {
+                count++;
+                *last = n;
+                *slot = i;
+            }
+    return count;
+}
+
+/* ---- Places
+ * ------------------------------------------------------------------------------------------ */
+
+typedef struct placing {
+    fv_plan *plan;
+    fv_layout batch, thread; /* the arena's common part, and one thread's block */
+} placing;
+
+static size_t sample_bytes(const fv_node_plan *p) {
+    return fv_shape_count(&p->shape) * sizeof(real);
+}
+
+/* A buffer of the root `node` that lives as `l` says. */
+static void place_buffer(placing *at, int node, life l, fv_buffer *buffer) {
+    fv_plan *plan = at->plan;
+    const fv_segment *s = &plan->segments[plan->nodes[node].segment];
+    bool batch = l.crosses || s->whole_batch;
+    *buffer = (fv_buffer){.place = batch ? FV_PLACE_BATCH : FV_PLACE_THREAD,
+                          .sample = sample_bytes(&plan->nodes[node])};
+    if (!batch) {
+        fv_layout_add(&at->thread, buffer->sample * (size_t)s->group, l.first, l.last,
+                      &buffer->offset);
+        return;
+    }
+    /* Its first and last users are segments that run as a whole. */
+    life whole = l;
+    for (int n = 0; n < plan->net->count; n++) {
+        int segment = plan->nodes[n].segment;
+        if (l.first <= forward_time(plan, n) && forward_time(plan, n) <= l.last)
+            extend_segment(plan, &whole, segment, false);
+        if (l.first <= backward_time(plan, n) && backward_time(plan, n) <= l.last)
+            extend_segment(plan, &whole, segment, true);
+    }
+    fv_layout_add(&at->batch, buffer->sample * (size_t)plan->batch, whole.first, whole.last,
+                  &buffer->offset);
+}
+
+static void place_root(placing *at, int node) {
+    fv_plan *plan = at->plan;
+    fv_node_plan *p = &plan->nodes[node];
+    int last = node, slot = 0;
+    place_buffer(at, node, output_life(plan, node), &p->output);
+    if (!p->wants_gradient)
+        return;
+    place_buffer(at, node, gradient_life(plan, node), &p->gradient);
+    if (reader_count(plan, node, &last, &slot) > 1)
+        place_buffer(at, node, gradient_life(plan, node), &p->extra);
+    if (last != node)
+        plan->nodes[last].first_writer[slot] = true;
+}
+
+static void place_notes(placing *at, int node) {
+    fv_plan *plan = at->plan;
+    fv_node_plan *p = &plan->nodes[node];
+    const fv_layer_plan *layer = &p->layer;
+    int forward = forward_time(plan, node), backward = backward_time(plan, node);
+    life kept = {.first = forward, .last = forward};
+    extend_segment(plan, &kept, p->segment, false);
+    extend_segment(plan, &kept, p->segment, true);
+    fv_layout_add(&at->batch, layer->kept * (size_t)plan->batch, kept.first, kept.last, &p->kept);
+    fv_layout_add(&at->batch, layer->packed, 0, 2 * plan->net->count + 1, &p->packed);
+    fv_layout_add(&at->thread, layer->scratch, forward, forward, &p->scratch[0]);
+    fv_layout_add(&at->batch, layer->shared, forward, forward, &p->shared[0]);
+    if (!plan->training)
+        return;
+    fv_layout_add(&at->thread, layer->scratch, backward, backward, &p->scratch[1]);
+    fv_layout_add(&at->batch, layer->shared, backward, backward, &p->shared[1]);
+}
+
+static void choose_groups(fv_plan *plan) {
+    for (int i = 0; i < plan->segment_count; i++) {
+        fv_segment *s = &plan->segments[i];
+        size_t bytes = 1;
+        for (int n = s->first; n <= s->last; n++) {
+            size_t sample = sample_bytes(&plan->nodes[n]);
+            bytes = sample > bytes ? sample : bytes;
+        }
+        size_t fit = GROUP_BYTES / bytes;
+        s->group = fit < 1 ? 1 : fit > (size_t)s->unit_samples ? s->unit_samples : (int)fit;
+    }
+}
+
+static void place_segment_sums(placing *at, fv_segment *s) {
+    fv_plan *plan = at->plan;
+    if (!plan->training || s->whole_batch || s->weight_count == 0)
+        return;
+    fv_layout_add(&at->batch, (size_t)s->units * s->weight_count * sizeof(real),
+                  backward_time(plan, s->last), backward_time(plan, s->first), &s->partials);
+}
+
+static fv_status place_all(fv_plan *plan) {
+    placing at = {.plan = plan};
+    const fv_net *net = plan->net;
+    int end = 2 * net->count + 1;
+    for (int n = 0; n < net->count; n++) {
+        fv_node_plan *p = &plan->nodes[n];
+        if (p->root == n)
+            place_root(&at, n);
+        place_notes(&at, n);
+        if (p->tap.place != FV_PLACE_NONE)
+            fv_layout_add(&at.batch, p->tap.sample * (size_t)plan->batch, 0, end, &p->tap.offset);
+    }
+    for (int i = 0; i < plan->segment_count; i++)
+        place_segment_sums(&at, &plan->segments[i]);
+    if (plan->training)
+        fv_layout_add(&at.batch, net->weight_size * sizeof(real), 0, end, &plan->gradients);
+    fv_status status = fv_layout_place(&at.thread, &plan->thread_bytes);
+    fv_status other = fv_layout_place(&at.batch, &plan->threads_at);
+    size_t blocks;
+    if (!status && !other &&
+        (!fv_multiply(plan->thread_bytes, (size_t)plan->threads, &blocks) ||
+         !fv_sum(plan->threads_at, blocks, &plan->arena_bytes)))
+        return fv_fail(FV_SHAPE, "the net needs more memory than this machine can address");
+    return status ? status : other;
+}
+
+/* ---- The sum
+ * ------------------------------------------------------------------------------------------ */
+
+/* What of the arena is what: activations are the rest of it, which the layout shares. */
+static void count_memory(fv_plan *plan) {
+    fv_memory *m = &plan->memory;
+    m->weights = plan->net->weight_size * sizeof(real);
+    for (int n = 0; n < plan->net->count; n++)
+        m->packed += fv_round_up(plan->nodes[n].layer.packed, 64);
+    if (plan->training)
+        m->gradients = fv_round_up(m->weights, 64);
+    m->scratch = plan->thread_bytes * (size_t)plan->threads;
+    m->activations = plan->threads_at - m->packed - m->gradients;
+    m->total = m->weights + plan->arena_bytes;
+}
+
+fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bool *before) {
+    size_t length = strlen(name);
+    *node = fv_net_find(net, name);
+    *before = false;
+    if (*node < 0 && length > 4 && strcmp(name + length - 4, ".pre") == 0) {
+        char *base = fv_copy_string(name);
+        if (!base)
+            return FV_MEMORY;
+        base[length - 4] = 0;
+        *node = fv_net_find(net, base);
+        *before = true;
+        fv_free(base);
+    }
+    return *node >= 0
+               ? FV_OK
+               : fv_fail(FV_INVALID, "the net has no layer %s (fovea info lists them)", name);
+}
+
+static fv_status mark_outputs(fv_plan *plan, const char *const *names) {
+    plan->nodes[plan->net->count - 1].tapped = true;
+    for (; names && *names; names++) {
+        int node;
+        bool before;
+        fv_status status = fv_plan_find_output(plan->net, *names, &node, &before);
+        if (status)
+            return status;
+        fv_node_plan *p = &plan->nodes[node];
+        if (before)
+            p->tap = (fv_buffer){.place = FV_PLACE_BATCH, .sample = sample_bytes(p)};
+        else
+            p->tapped = true;
+    }
+    return FV_OK;
+}
+
+static fv_status check_options(const fv_plan_options *o) {
+    if (o->batch < 1 || o->batch > 1 << 20)
+        return fv_fail(FV_INVALID, "batch %d is out of range: 1 to 1048576", o->batch);
+    if (o->threads < 1 || o->threads > MAX_THREADS)
+        return fv_fail(FV_INVALID, "%d threads are out of range: 1 to %d", o->threads, MAX_THREADS);
+    return FV_OK;
+}
+
+/* The batch's buffers must be countable before they are added up. */
+static fv_status check_sizes(const fv_plan *plan) {
+    size_t total = 0;
+    for (int n = 0; n < plan->net->count; n++) {
+        const fv_node_plan *p = &plan->nodes[n];
+        size_t bytes, notes, all;
+        if (!fv_multiply(sample_bytes(p), 3 * (size_t)plan->batch, &bytes) ||
+            !fv_multiply(p->layer.kept, (size_t)plan->batch, &notes) ||
+            !fv_sum(bytes, notes, &all) || !fv_sum(total, all, &total) ||
+            !fv_sum(total, p->layer.scratch, &total) || !fv_sum(total, p->layer.packed, &total) ||
+            total > (size_t)1 << 56)
+            return fv_fail(FV_SHAPE,
+                           "the net needs more memory than this machine can address at "
+                           "batch %d (use a smaller batch)",
+                           plan->batch);
+    }
+    return FV_OK;
+}
+
+static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
+    const fv_net *net = plan->net;
+    fv_shape input;
+    plan->nodes = fv_alloc((size_t)net->count, sizeof *plan->nodes);
+    plan->segments = fv_alloc((size_t)net->count, sizeof *plan->segments);
+    if (!plan->nodes || !plan->segments)
+        return FV_MEMORY;
+    fv_status status = choose_input(net, &options->input, &input);
+    if (!status)
+        status = infer_shapes(plan, &input);
+    if (!status)
+        status = mark_outputs(plan, options->outputs);
+    if (status)
+        return status;
+    find_roots(plan);
+    cut_segments(plan);
+    for (int i = 0; i < plan->segment_count; i++) {
+        own_weights(net, &plan->segments[i]);
+        cut_units(plan, &plan->segments[i]);
+    }
+    choose_groups(plan);
+    prepare_layers(plan);
+    status = check_sizes(plan);
+    if (!status)
+        status = place_all(plan);
+    if (!status)
+        count_memory(plan);
+    return status;
+}
+
+fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *options) {
+    *plan = (fv_plan){.net = net,
+                      .kernels = fv_kernels_get(),
+                      .batch = options->batch,
+                      .threads = options->threads,
+                      .training = options->training,
+                      .exact = options->exact,
+                      .raw_node = options->raw_output ? net->count - 1 : -1};
+    fv_status status = plan->kernels ? check_options(options) : FV_INVALID;
+    if (!status)
+        status = fill_plan(plan, options);
+    if (status)
+        fv_plan_free(plan);
+    return status;
+}
+
+void fv_plan_free(fv_plan *plan) {
+    fv_free(plan->nodes);
+    fv_free(plan->segments);
+    *plan = (fv_plan){0};
+}

@@ -1,0 +1,78 @@
+/* The plan: everything about a run that is known before it starts. For each layer its algorithm
+ * and the place of every buffer; for the whole the segments and the exact size of the arena.
+ * Called by execute.c, session.c and train. */
+#ifndef FV_NET_PLAN_H
+#define FV_NET_PLAN_H
+
+#include "net/net.h"
+
+/* Where an array lives: for the whole batch in the arena, or for a few samples in each thread's
+ * block of it. Offsets are bytes, to the first sample. */
+typedef enum fv_place { FV_PLACE_NONE, FV_PLACE_BATCH, FV_PLACE_THREAD } fv_place;
+
+typedef struct fv_buffer {
+    fv_place place;
+    size_t offset;
+    size_t sample; /* bytes a sample */
+} fv_buffer;
+
+typedef struct fv_node_plan {
+    fv_shape shape; /* of its output */
+    int64_t macs;
+    fv_setting setting;
+    fv_layer_plan layer;
+    int root; /* the node whose memory holds this one's output (itself, but for views) */
+    int segment;
+    bool wants_gradient;              /* weights in it or before it learn */
+    bool first_writer[FV_MAX_INPUTS]; /* its backward is the first to write that gradient */
+    fv_buffer output, gradient;       /* of roots */
+    fv_buffer extra;              /* of roots with several readers: later gradients, then added */
+    fv_buffer tap;                /* copy of the output before its activation, when asked for */
+    bool tapped;                  /* its output must last until the next run */
+    size_t kept, packed;          /* offsets of what the layer asked for */
+    size_t scratch[2], shared[2]; /* ... in the forward and in the backward pass */
+} fv_node_plan;
+
+/* Consecutive nodes whose samples do not mix, or one whole-batch node. A unit is a few samples
+ * that one thread takes through the whole segment, `group` at a time. Units depend on the batch
+ * and the shapes, never on the threads; the weight gradients of each are summed apart and joined
+ * in a fixed tree. */
+typedef struct fv_segment {
+    int first, last; /* nodes */
+    bool whole_batch;
+    int unit_samples, units, group;
+    size_t weights, weight_count; /* the part of the net's weights that its nodes own */
+    size_t partials;              /* offset of units x weight_count sums */
+} fv_segment;
+
+typedef struct fv_plan {
+    const fv_net *net;
+    const fv_kernels *kernels;
+    int batch, threads;
+    bool training, exact;
+    int raw_node; /* the node whose activation the loss takes over; -1: none */
+    fv_node_plan *nodes;
+    fv_segment *segments;
+    int segment_count;
+    size_t gradients;                /* offset of net->weight_size sums (training) */
+    size_t threads_at, thread_bytes; /* offset of the threads' blocks, and the size of one */
+    size_t arena_bytes;
+    fv_memory memory;
+} fv_plan;
+
+typedef struct fv_plan_options {
+    int batch, threads;
+    bool training, exact;
+    bool raw_output;            /* leave the last layer's activation to the loss */
+    fv_shape input;             /* rank 0 and no channels: the net's own */
+    const char *const *outputs; /* names to keep, see fv_session_options; NULL: the last only */
+} fv_plan_options;
+
+/* Makes the plan of a built net, allocating nothing of its arena. */
+fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *options);
+void fv_plan_free(fv_plan *plan);
+
+/* The node and kind of an output's name; "conv1.pre" sets *before. FV_INVALID when unknown. */
+fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bool *before);
+
+#endif

@@ -1,0 +1,144 @@
+/* The public session: a net ready to run. A thin cover over a runner. */
+#include "net/execute.h"
+#include <string.h>
+
+struct fv_session {
+    fv_net *net;
+    fv_runner runner;
+    const void **source; /* one pointer a sample */
+    int count;           /* outputs kept: names, and copies where real is not float */
+    char **names;
+    float *copy;
+};
+
+static int thread_count(int threads) {
+    return threads ? threads : fv_default_threads();
+}
+
+static fv_status copy_names(fv_session *session, const char *const *names) {
+    for (; names && names[session->count];)
+        session->count++;
+    session->names = fv_alloc((size_t)session->count + 1, sizeof *session->names);
+    for (int i = 0; session->names && i < session->count; i++) {
+        session->names[i] = fv_copy_string(names[i]);
+        if (!session->names[i])
+            return FV_MEMORY;
+    }
+    return session->names ? FV_OK : FV_MEMORY;
+}
+
+static fv_status open_session(fv_session *session, const fv_session_options *o) {
+    fv_plan_options options = {.batch = o->batch ? o->batch : 1,
+                               .threads = thread_count(o->threads),
+                               .exact = o->exact,
+                               .input = o->shape,
+                               .outputs = o->outputs};
+    fv_status status = copy_names(session, o->outputs);
+    if (!status)
+        status = fv_runner_open(&session->runner, session->net, &options, NULL, o->profile);
+    if (status)
+        return status;
+    session->source = fv_alloc((size_t)options.batch, sizeof *session->source);
+    return session->source ? FV_OK : FV_MEMORY;
+}
+
+fv_session *fv_session_new(const fv_net *net, const fv_session_options *options) {
+    static const fv_session_options defaults = {0};
+    fv_session *session = fv_alloc(1, sizeof *session);
+    if (!session)
+        return NULL;
+    /* The count of users is bookkeeping: the net's meaning stays const. */
+    fv_net *counted = (fv_net *)(uintptr_t)net;
+    if (fv_net_acquire(counted, false)) {
+        fv_free(session);
+        return NULL;
+    }
+    session->net = counted;
+    if (open_session(session, options ? options : &defaults)) {
+        fv_session_free(session);
+        return NULL;
+    }
+    fv_runner_pack(&session->runner);
+    return session;
+}
+
+void fv_session_free(fv_session *session) {
+    if (!session)
+        return;
+    fv_runner_close(&session->runner, true);
+    for (int i = 0; session->names && i < session->count; i++)
+        fv_free(session->names[i]);
+    fv_free(session->names);
+    fv_free(session->source);
+    fv_free(session->copy);
+    fv_net_release(session->net, false);
+    fv_free(session);
+}
+
+fv_status fv_session_run(fv_session *session, const float *input, int samples) {
+    const fv_plan *plan = &session->runner.plan;
+    if (samples < 1 || samples > plan->batch)
+        return fv_fail(FV_INVALID, "a run of %d samples: this session takes 1 to %d", samples,
+                       plan->batch);
+    size_t values = fv_shape_count(&plan->nodes[0].shape);
+    for (int s = 0; s < samples; s++)
+        session->source[s] = input + (size_t)s * values;
+    fv_samples batch = {.count = samples, .source = session->source};
+    fv_runner_forward(&session->runner, &batch);
+    return FV_OK;
+}
+
+/* Index of the kept output, -1 for the last layer's, -2 when it was not kept. */
+static int find_kept(const fv_session *session, const char *name) {
+    if (!name)
+        return -1;
+    for (int i = 0; i < session->count; i++)
+        if (strcmp(session->names[i], name) == 0)
+            return i;
+    return strcmp(name, session->net->nodes[session->net->count - 1].name) == 0 ? -1 : -2;
+}
+
+/* Where real is double, the caller still gets floats. */
+static const float *as_float(fv_session *session, const real *values, size_t count) {
+    if (sizeof(real) == sizeof(float))
+        return (const float *)(const void *)values;
+    fv_free(session->copy);
+    session->copy = fv_alloc(count, sizeof(float));
+    for (size_t i = 0; session->copy && i < count; i++)
+        session->copy[i] = (float)values[i];
+    return session->copy;
+}
+
+const float *fv_session_output(const fv_session *session, const char *name, fv_shape *shape) {
+    const fv_plan *plan = &session->runner.plan;
+    int node = plan->net->count - 1;
+    bool before = false;
+    int kept = find_kept(session, name);
+    if (kept == -2) {
+        fv_fail(FV_INVALID, "the output %s was not kept: name it in fv_session_options.outputs",
+                name);
+        return NULL;
+    }
+    if (kept >= 0 && fv_plan_find_output(plan->net, name, &node, &before))
+        return NULL;
+    const fv_shape *own = &plan->nodes[node].shape;
+    if (shape)
+        *shape = *own;
+    return as_float((fv_session *)(uintptr_t)session,
+                    fv_runner_output(&session->runner, node, before),
+                    fv_shape_count(own) * (size_t)plan->batch);
+}
+
+double fv_session_seconds(const fv_session *session, int index) {
+    const fv_runner *r = &session->runner;
+    double sum = 0;
+    if (!r->seconds || index < 0 || index >= r->plan.net->count)
+        return 0;
+    for (int t = 0; t < r->plan.threads; t++)
+        sum += r->seconds[(size_t)t * (size_t)r->plan.net->count + (size_t)index];
+    return sum;
+}
+
+void fv_session_memory(const fv_session *session, fv_memory *memory) {
+    *memory = session->runner.plan.memory;
+}

@@ -1,0 +1,344 @@
+/* The training loop: steps, epochs, validation, logs, checkpoints; fv_fit of the public header. */
+#include "base/file.h"
+#include "base/text.h"
+#include "formats/formats.h"
+#include "train/train.h"
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct fit {
+    fv_net *net;
+    const fv_data *data;
+    const fv_fit_options *options;
+    fv_train_options train; /* the net's, with the options' overrides */
+    int batch;
+    size_t count;
+    int64_t steps, epoch_steps; /* of the run; of a whole epoch where epochs have whole steps */
+    fv_trainer *trainer;
+    fv_evaluator evaluator; /* for validation and step logs */
+    bool evaluates;
+    fv_loader *loader;
+    fv_log log, step_log;
+    char *checkpoint, *model;
+    fv_run_position position;
+    int64_t epoch_begin; /* the step at which this epoch began, or the run was resumed */
+    double epoch_time;
+} fit;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Counting steps and epochs
+ * --------------------------------------------------------------------- */
+
+/* Whole epochs after `step` steps. */
+static int64_t epochs_done(const fit *f, int64_t step) {
+    if (f->train.last_batch == FV_LAST_CARRY)
+        return (int64_t)((double)step * f->batch / (double)f->count);
+    return step / f->epoch_steps;
+}
+
+/* The step at which epoch `epoch` (from 0) ends. */
+static int64_t epoch_end(const fit *f, int64_t epoch) {
+    int64_t end = (epoch + 1) * f->epoch_steps;
+    if (f->train.last_batch == FV_LAST_CARRY)
+        end = (int64_t)ceil((double)(epoch + 1) * (double)f->count / f->batch);
+    return end < f->steps ? end : f->steps;
+}
+
+static fv_status count_steps(fit *f) {
+    f->epoch_steps = fv_epoch_steps(f->count, f->batch, f->train.last_batch);
+    if (f->epoch_steps < 1 && f->train.last_batch == FV_LAST_CARRY)
+        f->epoch_steps = 1;
+    if (f->epoch_steps < 1)
+        return fv_fail(FV_INVALID,
+                       "%zu samples do not fill a batch of %d, and last_batch=drop leaves it out "
+                       "(use a smaller batch)",
+                       f->count, f->batch);
+    int epochs = f->train.epochs ? f->train.epochs : 1;
+    f->steps = f->train.steps;
+    if (f->steps == 0 && f->train.last_batch == FV_LAST_CARRY)
+        f->steps = (int64_t)ceil((double)epochs * (double)f->count / f->batch);
+    else if (f->steps == 0)
+        f->steps = epochs * f->epoch_steps;
+    return FV_OK;
+}
+
+static bool tell(const fit *f, const fv_progress *progress) {
+    return !f->options->observer || f->options->observer(f->options->argument, progress);
+}
+
+/* ---- Setting up
+ * ----------------------------------------------------------------------------------------- */
+
+static fv_status resolve(fit *f) {
+    const fv_fit_options *o = f->options;
+    f->train = f->net->train;
+    if (o->epochs < 0 || o->batch < 0 || o->threads < 0 || o->lr < 0 || !isfinite(o->lr))
+        return fv_fail(FV_INVALID, "epochs, batch, threads and lr must be positive numbers");
+    if (o->epochs) {
+        f->train.epochs = o->epochs;
+        f->train.steps = 0;
+    }
+    if (f->train.steps && f->train.epochs)
+        return fv_fail(FV_INVALID, "the train line has both epochs and steps: give one of them");
+    if (o->batch)
+        f->train.batch = o->batch;
+    if (o->lr != 0)
+        f->train.lr = o->lr;
+    f->batch = f->train.batch ? f->train.batch : 32;
+    f->count = fv_data_count(f->data);
+    if (f->count > UINT32_MAX)
+        return fv_fail(FV_INVALID, "%zu samples: at most 2^32 are possible", f->count);
+    fv_status status = fv_check_data(f->net, f->data);
+    if (!status && o->validate)
+        status = fv_check_data(f->net, o->validate);
+    return status ? status : count_steps(f);
+}
+
+static char *path_in(const char *folder, const char *name) {
+    fv_text text = {0};
+    fv_text_add(&text, "%s/%s", folder, name);
+    return fv_text_take(&text);
+}
+
+static fv_status open_log(fit *f, fv_log *log, const char *name, const char *header, int column) {
+    char *path = path_in(f->options->folder, name);
+    fv_status status = path ? fv_log_open(log, path, header, column, f->position.step) : FV_MEMORY;
+    fv_free(path);
+    return status;
+}
+
+static fv_status resume(fit *f) {
+    char isa[16];
+    const char *present = f->trainer->runner.plan.kernels->name;
+    fv_status status =
+        fv_checkpoint_read(f->checkpoint, f->trainer, f->batch, f->count, &f->position, isa);
+    if (status || strcmp(isa, present) == 0)
+        return status;
+    char note[200];
+    snprintf(note, sizeof note,
+             "the checkpoint was written with the instruction set %s, this run has %s, which "
+             "rounds its own way (FOVEA_ISA=%s would go on with the same bits)",
+             isa, present, isa);
+    fv_progress p = {.event = FV_EVENT_NOTE, .step = f->position.step, .note = note};
+    tell(f, &p);
+    return FV_OK;
+}
+
+static fv_status open_folder(fit *f) {
+    const char *folder = f->options->folder;
+    if (!folder)
+        return FV_OK;
+    f->checkpoint = path_in(folder, "checkpoint.safetensors");
+    f->model = path_in(folder, "model.safetensors");
+    if (!f->checkpoint || !f->model)
+        return FV_MEMORY;
+    fv_status status = fv_make_folder(folder);
+    if (!status && f->options->resume && fv_is_file(f->checkpoint))
+        status = resume(f);
+    if (!status)
+        status = open_log(f, &f->log, "log.csv",
+                          "epoch,step,loss,accuracy,val_loss,val_accuracy,seconds,"
+                          "samples_per_second",
+                          1);
+    if (!status && f->train.log_every)
+        status = open_log(f, &f->step_log, "steps.csv", "step,samples,loss,accuracy", 0);
+    return status;
+}
+
+static fv_status open_fit(fit *f) {
+    fv_trainer_options options = {.batch = f->batch,
+                                  .threads = f->options->threads,
+                                  .seed = f->options->seed,
+                                  .exact = f->options->exact};
+    f->position.best_loss = INFINITY;
+    if (!f->net->initialized && fv_net_initialize(f->net, f->options->seed))
+        return FV_INVALID;
+    f->trainer = fv_trainer_open(f->net, &f->train, &options);
+    if (!f->trainer)
+        return FV_MEMORY;
+    fv_status status = open_folder(f);
+    f->evaluates = !status && (f->options->validate || f->train.log_every);
+    if (f->evaluates) {
+        status = fv_evaluator_open(&f->evaluator, f->net, f->batch, f->trainer->runner.plan.threads,
+                                   f->options->exact, f->trainer->runner.pool);
+        f->evaluates = !status;
+    }
+    if (status || f->position.step >= f->steps)
+        return status;
+    f->loader =
+        fv_loader_new(f->data, f->batch, f->trainer->seed, f->train.last_batch, f->position.step);
+    return f->loader ? FV_OK : FV_MEMORY;
+}
+
+static void close_fit(fit *f) {
+    fv_loader_free(f->loader);
+    if (f->evaluates)
+        fv_evaluator_close(&f->evaluator);
+    fv_trainer_free(f->trainer);
+    fv_log_close(&f->log);
+    fv_log_close(&f->step_log);
+    fv_free(f->checkpoint);
+    fv_free(f->model);
+}
+
+/* ---- Telling the observer
+ * ---------------------------------------------------------------------------------- */
+
+static fv_progress progress(const fit *f, fv_event event) {
+    const fv_run_position *p = &f->position;
+    int64_t epoch = epochs_done(f, p->step - 1);
+    int64_t begin = epoch > 0 ? epoch_end(f, epoch - 1) : 0;
+    double seconds = now() - f->epoch_time;
+    double rate = (double)(p->step - f->epoch_begin) / (seconds > 0 ? seconds : 1e-9);
+    return (fv_progress){.event = event,
+                         .epoch = (int)epoch + 1,
+                         .epochs = f->train.steps ? 0 : (f->train.epochs ? f->train.epochs : 1),
+                         .step = p->step,
+                         .steps = f->steps,
+                         .epoch_step = p->step - begin,
+                         .epoch_steps = epoch_end(f, epoch) - begin,
+                         .loss = p->samples ? p->loss_sum / (double)p->samples : NAN,
+                         .accuracy = p->samples ? (double)p->correct / (double)p->samples : NAN,
+                         .val_loss = NAN,
+                         .val_accuracy = NAN,
+                         .seconds = seconds,
+                         .samples_per_second = rate * f->batch,
+                         .seconds_left = (double)(f->steps - p->step) / rate};
+}
+
+/* ---- Steps and epochs
+ * ----------------------------------------------------------------------------------------- */
+
+static fv_status save_checkpoint(const fit *f) {
+    if (!f->checkpoint)
+        return FV_OK;
+    return fv_checkpoint_write(f->checkpoint, f->trainer, f->batch, f->count, &f->position);
+}
+
+/* The batch just trained on, with dropout off. */
+static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
+    fv_score score;
+    fv_evaluator_refresh(&f->evaluator);
+    fv_status status = fv_evaluator_batch(&f->evaluator, batch->source, true, batch->labels,
+                                          batch->samples, &score);
+    if (status)
+        return status;
+    fv_progress p = progress(f, FV_EVENT_LOG);
+    p.loss = score.loss;
+    p.accuracy = score.accuracy;
+    *go_on &= tell(f, &p);
+    if (!f->step_log.file)
+        return FV_OK;
+    return fv_log_line(&f->step_log, "%lld,%lld,%.9g,%.9g", (long long)p.step,
+                       (long long)p.step * f->batch, p.loss, p.accuracy);
+}
+
+static fv_status check_weights(const fit *f) {
+    const fv_net *net = f->net;
+    char place[128];
+    for (int n = 0; n < net->count; n++)
+        for (int w = 0; w < net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &net->nodes[n].weights[w];
+            if (!f->trainer->runner.plan.kernels->all_finite(weight->count,
+                                                             net->weights + weight->offset))
+                return fv_fail(FV_NUMERIC,
+                               "step %lld: the weights of layer %s are no longer finite numbers "
+                               "(lower the learning rate)",
+                               (long long)f->position.step,
+                               fv_node_place(net, &net->nodes[n], place));
+        }
+    return FV_OK;
+}
+
+/* The row comes before the checkpoint: a run killed between the two writes the row again. */
+static fv_status end_epoch(fit *f, bool *go_on) {
+    fv_progress p = progress(f, FV_EVENT_EPOCH);
+    fv_status status = check_weights(f);
+    if (!status && f->options->validate) {
+        fv_score score;
+        fv_evaluator_refresh(&f->evaluator);
+        status = fv_evaluator_data(&f->evaluator, f->options->validate, &score);
+        p.val_loss = score.loss;
+        p.val_accuracy = score.accuracy;
+        if (score.loss < f->position.best_loss)
+            f->position.best_loss = score.loss;
+    }
+    if (!status && f->log.file)
+        status = fv_log_line(&f->log, "%d,%lld,%.9g,%.9g,%.9g,%.9g,%.3f,%.1f", p.epoch,
+                             (long long)p.step, p.loss, p.accuracy, p.val_loss, p.val_accuracy,
+                             p.seconds, p.samples_per_second);
+    f->position.loss_sum = 0;
+    f->position.correct = f->position.samples = 0;
+    if (!status)
+        status = save_checkpoint(f);
+    if (!status)
+        *go_on &= tell(f, &p);
+    f->epoch_begin = f->position.step;
+    f->epoch_time = now();
+    return status;
+}
+
+static fv_status one_step(fit *f, bool *go_on) {
+    fv_score score;
+    const fv_batch *batch = fv_loader_next(f->loader);
+    if (!batch)
+        return FV_MEMORY;
+    fv_status status = fv_trainer_run(f->trainer, batch, true, &score);
+    if (status)
+        return status;
+    fv_run_position *p = &f->position;
+    p->step = f->trainer->step;
+    p->loss_sum += score.loss * batch->samples;
+    p->correct += llround(score.accuracy * batch->samples);
+    p->samples += batch->samples;
+    fv_progress report = progress(f, FV_EVENT_STEP);
+    *go_on &= tell(f, &report);
+    if (f->train.log_every && p->step % f->train.log_every == 0)
+        status = log_step(f, batch, go_on);
+    bool ended = epochs_done(f, p->step) > epochs_done(f, p->step - 1) || p->step == f->steps;
+    if (!status && ended)
+        status = end_epoch(f, go_on);
+    return status;
+}
+
+static fv_status run(fit *f) {
+    bool go_on = true;
+    f->epoch_begin = f->position.step;
+    f->epoch_time = now();
+    while (f->position.step < f->steps) {
+        fv_status status = one_step(f, &go_on);
+        if (status)
+            return status;
+        if (!go_on && f->position.step < f->steps) {
+            status = save_checkpoint(f);
+            return status ? status
+                          : fv_fail(FV_INTERRUPTED, "stopped after step %lld of %lld%s",
+                                    (long long)f->position.step, (long long)f->steps,
+                                    f->checkpoint ? "; the checkpoint is saved" : "");
+        }
+    }
+    return f->model ? fv_save(f->net, f->model) : FV_OK;
+}
+
+fv_status fv_fit(fv_net *net, const fv_data *data, const fv_fit_options *options) {
+    static const fv_fit_options defaults = {0};
+    fit f = {.net = net, .data = data, .options = options ? options : &defaults};
+    fv_status status = fv_net_acquire(net, true);
+    if (status)
+        return status;
+    status = resolve(&f);
+    if (!status) {
+        status = open_fit(&f);
+        if (!status)
+            status = run(&f);
+        close_fit(&f);
+    }
+    fv_net_release(net, true);
+    return status;
+}

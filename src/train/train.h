@@ -1,0 +1,138 @@
+/* Training inside the library: losses, optimisers, the step, evaluation, checkpoints. fit.c ties
+ * them together. */
+#ifndef FV_TRAIN_TRAIN_H
+#define FV_TRAIN_TRAIN_H
+
+#include "data/data.h"
+#include "net/execute.h"
+#include <stdio.h>
+
+/* ---- Losses (loss.c) ----------------------------------------------------------------------------
+ */
+
+/* What one sample adds. */
+typedef struct fv_sample_loss {
+    double loss;
+    bool correct;
+} fv_sample_loss;
+
+/* A loss on the outputs of the last layer. `takes_over`: the activation that it computes together
+ * with its own formula, from the layer's output before it. */
+typedef struct fv_loss_type {
+    const char *name;
+    fv_activation takes_over;
+    /* gradient (may be NULL) = scale * d loss / d outputs. */
+    fv_sample_loss (*sample)(const real *outputs, int channels, int label, real scale,
+                             real *gradient);
+} fv_loss_type;
+
+extern const char *const fv_loss_names[]; /* ended by NULL */
+/* The loss of that name ("" is cross_entropy), checked against the net's last layer. */
+fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss);
+
+/* ---- Optimisers (optimizer.c)
+ * --------------------------------------------------------------------- */
+
+enum { FV_MAX_SLOTS = 2 };
+
+typedef struct fv_optimizer {
+    const char *name;
+    fv_update_kernel *update;
+    int slots; /* arrays of state as large as the weights */
+    fv_update numbers;
+    double lr, beta1, beta2; /* in double, for the corrections */
+    bool adam;               /* its rate depends on the step */
+} fv_optimizer;
+
+extern const char *const fv_optimizer_names[];
+/* The net's optimiser with all defaults filled in. */
+fv_status fv_optimizer_make(const fv_train_options *options, const fv_kernels *kernels,
+                            fv_optimizer *optimizer);
+/* Sets the numbers that depend on the step (from 1). */
+void fv_optimizer_begin_step(fv_optimizer *optimizer, int64_t step);
+
+/* ---- The step (trainer.c)
+ * --------------------------------------------------------------------------- */
+
+typedef struct fv_chunk { /* a piece of one weight, updated by one thread */
+    size_t offset, count;
+} fv_chunk;
+
+struct fv_trainer {
+    fv_net *net;
+    bool owns_net; /* released when the trainer is freed */
+    fv_runner runner;
+    const fv_loss_type *loss;
+    fv_optimizer optimizer;
+    real *slots[FV_MAX_SLOTS]; /* in the order of net->weights */
+    fv_chunk *chunks;
+    int chunk_count;
+    int64_t step; /* steps done */
+    uint64_t seed;
+    fv_sample_loss *losses; /* of the batch's samples */
+    const void **source;    /* for fv_trainer_step */
+    uint32_t *epochs, *indices;
+};
+
+/* The net is acquired already. options as the public ones; train: the resolved train line. */
+fv_trainer *fv_trainer_open(fv_net *net, const fv_train_options *train,
+                            const fv_trainer_options *options);
+/* One step on a batch of the loader; `bytes`: its samples are bytes. *score: sums, see fv_score. */
+fv_status fv_trainer_run(fv_trainer *trainer, const fv_batch *batch, bool bytes, fv_score *score);
+
+/* ---- Evaluation (evaluate.c)
+ * --------------------------------------------------------------------------- */
+
+typedef struct fv_evaluator {
+    fv_runner runner;
+    const fv_loss_type *loss;
+    bool owns_pool;
+    const void **source;
+} fv_evaluator;
+
+/* `pool`: shared, or NULL for one of its own. */
+fv_status fv_evaluator_open(fv_evaluator *evaluator, const fv_net *net, int batch, int threads,
+                            bool exact, fv_pool *pool);
+void fv_evaluator_close(fv_evaluator *evaluator);
+/* Takes in the net's present weights. */
+void fv_evaluator_refresh(fv_evaluator *evaluator);
+fv_status fv_evaluator_batch(fv_evaluator *evaluator, const void *const *source, bool bytes,
+                             const int *labels, int samples, fv_score *score);
+fv_status fv_evaluator_data(fv_evaluator *evaluator, const fv_data *data, fv_score *score);
+
+/* Whether samples and labels of `data` fit the net; the message names both shapes. */
+fv_status fv_check_data(const fv_net *net, const fv_data *data);
+
+/* ---- Checkpoints (checkpoint.c) and logs (log.c)
+ * ----------------------------------------------------------- */
+
+/* Where a run stands, besides weights and optimiser slots. */
+typedef struct fv_run_position {
+    int64_t step;    /* done */
+    double loss_sum; /* of the running epoch, over `samples` */
+    int64_t correct, samples;
+    double best_loss; /* of validation so far; infinity before the first */
+} fv_run_position;
+
+fv_status fv_checkpoint_write(const char *path, const fv_trainer *trainer, int batch,
+                              size_t data_count, const fv_run_position *position);
+/* Restores weights, slots and position. The file must come from the same net, optimiser, batch
+ * and number of samples, and the same seed or (options' seed 0) sets trainer->seed; else FV_INVALID
+ * saying what differs. isa: the instruction set of the run that wrote it, which rounds its own way.
+ */
+fv_status fv_checkpoint_read(const char *path, fv_trainer *trainer, int batch, size_t data_count,
+                             fv_run_position *position, char isa[16]);
+
+/* A CSV file that grows by lines. Opening drops lines whose column `step_column` (from 0) is
+ * beyond `step`: a resumed run writes them again. */
+typedef struct fv_log {
+    FILE *file;
+    char *path;
+} fv_log;
+
+fv_status fv_log_open(fv_log *log, const char *path, const char *header, int step_column,
+                      int64_t step);
+__attribute__((format(printf, 2, 3))) fv_status fv_log_line(fv_log *log, const char *format, ...);
+void fv_log_close(fv_log *log);
+
+#endif

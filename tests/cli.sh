@@ -1,0 +1,324 @@
+#!/bin/sh
+# The command as a user meets it: exit statuses, messages and files of good and bad calls.
+# usage: tests/cli.sh path/to/fovea
+set -u
+
+case ${1:?usage: cli.sh path/to/fovea} in
+/*) fovea=$1 ;;
+*) fovea=$PWD/$1 ;;
+esac
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export FOVEA_DATA="$work/data" FOVEA_NETS="$work/nets" HOME="$work"
+failures=0
+
+verdict() { # status of the check, its name
+    if [ "$1" -eq 0 ]; then
+        echo "ok    $2"
+    else
+        echo "FAIL  $2"
+        sed 's/^/      | /' out err
+        failures=$((failures + 1))
+    fi
+}
+
+# expect STATUS PATTERN ARGUMENT...: fovea ends with STATUS, and what it prints on standard output
+# (status 0) or standard error has PATTERN in it.
+expect() {
+    wanted=$1
+    pattern=$2
+    shift 2
+    timeout 120 "$fovea" "$@" >out 2>err </dev/null
+    status=$?
+    [ "$wanted" -eq 0 ] && where=out || where=err
+    [ "$status" -eq "$wanted" ] && grep -Eq -e "$pattern" "$where"
+    verdict $? "fovea $* -> $wanted (is $status), $pattern"
+}
+
+that() { # a command that must succeed
+    "$@" >out 2>err
+    verdict $? "$*"
+}
+
+that_not() { # a command that must fail
+    if "$@" >out 2>err; then false; else true; fi
+    verdict $? "not $*"
+}
+
+# ---- A data set of 4x4 pictures, bright on the left (class 0) or on the right (class 1) -----------
+
+make_split() { # folder, prefix, count (below 128)
+    count=$(printf '\\%03o' "$3")
+    pictures=$1/$2-images-idx3-ubyte
+    labels=$1/$2-labels-idx1-ubyte
+    printf '\000\000\010\003\000\000\000'"$count"'\000\000\000\004\000\000\000\004' >"$pictures"
+    printf '\000\000\010\001\000\000\000'"$count" >"$labels"
+    i=0
+    while [ "$i" -lt "$3" ]; do
+        bright=$(printf '\\%03o' $((100 + i)))
+        row="$bright$bright\\000\\000"
+        [ $((i % 2)) -eq 1 ] && row="\\000\\000$bright$bright"
+        printf "$row$row$row$row" >>"$pictures"
+        printf "\\00$((i % 2))" >>"$labels"
+        i=$((i + 1))
+    done
+}
+
+mkdir -p data/sides data/broken nets
+make_split data/sides train 48
+make_split data/sides t10k 16
+make_split data/broken train 8
+make_split data/broken t10k 8
+printf '\001' >>data/broken/train-labels-idx1-ubyte
+
+make_npy() { # file, samples (one digit): zeros of 4x4x1
+    header="{'descr': '<f4', 'fortran_order': False, 'shape': ($2, 4, 4, 1), }"
+    printf '\223NUMPY\001\000\166\000%-117s\n' "$header" >"$1"
+    head -c $(($2 * 64)) /dev/zero >>"$1"
+}
+
+make_npy three.npy 3
+cp three.npy a=b.npy
+
+cat >nets/tiny.net <<'END'
+input    4x4x1 scale=1/255
+conv     4 3x3 relu
+flatten
+dropout  0.1
+dense    2 softmax
+train    loss=cross_entropy optimizer=sgd lr=0.1 batch=8 epochs=3
+END
+cp nets/tiny.net tiny.net
+sed 's/ softmax//; /^train/d' tiny.net >linear.net
+sed 's/dense    2/dense    1/' tiny.net >one.net
+sed 's/4x4x1/5x5x1/' tiny.net >five.net
+sed 's/conv  /cnov  /' tiny.net >unknown.net
+sed 's/lr=0.1/lr=1e30/; s/sgd/sgd momentum=0.99/' tiny.net >diverges.net
+: >empty.net
+
+# ---- Help, version, wrong verbs -------------------------------------------------------------------
+
+expect 0 '^fovea [0-9]+\.' --version
+expect 0 '^instruction set: ' version
+expect 0 '^usage: fovea VERB' help
+expect 0 '^usage: fovea VERB' --help
+for verb in train test predict run info bench check data export version help; do
+    expect 0 "^usage: fovea $verb" help $verb
+    expect 0 "^usage: fovea $verb" $verb --help
+done
+expect 2 'usage: fovea VERB'
+expect 2 'unknown verb trian; did you mean train' trian
+expect 2 'unknown verb xyzzyx' xyzzyx
+expect 2 'unknown option --threads' --threads 2
+expect 2 'unknown verb trian; did you mean train' help trian
+expect 2 'unexpected operand' help train test
+for verb in convert show view; do
+    expect 2 'not in this version' $verb
+done
+"$fovea" help >out 2>err
+that_not grep -Eq '^ *(convert|show|view) ' out
+"$fovea" help train >out 2>err
+that_not grep -Eq -e '--(init|freeze)' out
+FOVEA_ISA=v9 expect 1 'v9' version
+
+# ---- Options and operands -------------------------------------------------------------------------
+
+expect 2 'too few operands' train
+expect 2 "unexpected operand 'b'" train a b
+expect 2 'unknown option --epoch .did you mean --epochs' train tiny --epoch 3
+expect 2 'unknown option --zzz' train tiny --zzz
+expect 2 'unknown option -x' train tiny -x
+expect 2 'not in this version' train tiny --init m.safetensors
+expect 2 'not in this version' train tiny --freeze=conv
+expect 2 'needs a value' train tiny --epochs
+expect 2 'takes no value' train tiny --resume=yes
+for value in 0 -1 x 1.5 '' 99999999999999999999; do
+    expect 2 '--threads must be' train tiny --threads "$value"
+    expect 2 '--epochs must be' train tiny --epochs "$value"
+    expect 2 '--batch must be' train tiny --batch="$value"
+    expect 2 '--limit must be' train tiny --limit "$value"
+    expect 2 '--top must be' predict m.safetensors f --top "$value"
+done
+for value in -1 x 1.5 '' 18446744073709551616; do
+    expect 2 '--seed must be' train tiny --seed "$value"
+done
+for value in 0 -1 x nan inf '' 1e400; do
+    expect 2 '--lr must be' train tiny --lr "$value"
+    expect 2 '--seconds must be' bench tiny --seconds "$value"
+done
+expect 2 'empty' train tiny --data ''
+that_not test -e runs
+
+# ---- info -----------------------------------------------------------------------------------------
+
+expect 0 '^conv1 .*conv 4 3x3 relu .*2x2x4 +40 +144$' info tiny
+expect 0 '^total +74 +176$' info tiny.net
+expect 0 '"parameters": 74, "macs": 176, ' info --json tiny
+expect 0 '"memory": \{"inference": \{"weights": [0-9]+, "packed"' info tiny --json --batch 7
+expect 0 '^total +[0-9,]+ +[0-9,]+$' info tiny --memory --batch=8 --threads 3
+expect 0 '^conv1: conv 4 3x3|^conv1: +conv.*filters=4' info tiny --resolved
+expect 2 'does not go with' info tiny --resolved --json
+expect 1 'nosuch' info nosuch
+expect 1 "unknown.net:2:.*did you mean 'conv'" info unknown.net
+expect 1 'empty.net' info empty.net
+"$fovea" info tiny --resolved >resolved.net 2>err
+"$fovea" info resolved.net --resolved >again.net 2>err
+that cmp resolved.net again.net
+
+# ---- data -----------------------------------------------------------------------------------------
+
+expect 0 '^fashion-mnist: ' data
+expect 1 'unknown data set mnits; did you mean mnist' data mnits
+mkdir data/mnist
+expect 0 "found in .*data/mnist" data mnist
+rmdir data/mnist
+
+# ---- train ----------------------------------------------------------------------------------------
+
+expect 0 '^test accuracy [01]\.[0-9]{4}  loss [0-9.]+$' train tiny --data sides --seed 1
+cp err messages
+that test "$(wc -l <out)" -eq 1
+that grep -Eq '^epoch 3/3  loss .*  accuracy .*  val_loss .*  val_accuracy .* samples/s  .* s$' messages
+that grep -q 'model: runs/tiny/model.safetensors' messages
+that test -s runs/tiny/checkpoint.safetensors
+that grep -q '^epoch,step,loss,accuracy,val_loss,val_accuracy,seconds,samples_per_second' runs/tiny/log.csv
+that test "$(wc -l <runs/tiny/log.csv)" -eq 4
+cp runs/tiny/model.safetensors first.safetensors
+expect 1 'already holds a run.*--resume.*--out' train tiny --data sides --seed 1
+expect 0 '^test accuracy' train tiny --data sides --seed 1 --resume
+that cmp runs/tiny/model.safetensors first.safetensors
+expect 0 '^test accuracy' train --data=sides --threads 3 --seed=1 --out deep/down/three tiny.net
+that cmp deep/down/three/model.safetensors first.safetensors
+expect 0 '^test accuracy' train tiny --data data/sides --seed 2 --out other --resume
+that_not cmp -s other/model.safetensors first.safetensors
+expect 0 '^test accuracy' train tiny --data sides:train --limit 10 --epochs 2 --batch 4 --lr 0.01 --out limited
+that test "$(tail -n 1 limited/log.csv | cut -d, -f1,2)" = 2,6
+expect 0 '^test accuracy' train --set conv1.filters=3 --set train.epochs=1 tiny --data sides --out set
+that test "$(wc -l <set/log.csv)" -eq 2
+expect 1 'conv1' train tiny --data sides --out bad --set conv1.filter=3
+expect 1 'nosuch' train nosuch --data sides --out bad
+expect 1 "nosuch" train tiny --data nosuch --out bad
+expect 1 'labels' train tiny --data broken --out bad
+expect 1 '5x5x1' train five.net --data sides --out bad
+expect 1 'class' train one.net --data sides --out bad
+expect 1 'loss|train line' train linear.net --data sides --out bad
+that_not test -e bad/model.safetensors
+that_not test -e bad/log.csv
+: >file
+expect 1 'file' train tiny --data sides --out file/run
+expect 1 'no longer|not a.*number|NaN|nan|inf' train diverges.net --data sides --epochs 50 --out diverges
+
+# ---- Interrupted and resumed ----------------------------------------------------------------------
+
+interrupt() { # signal, status, then arguments
+    signal=$1
+    wanted=$2
+    shift 2
+    rm -f seen
+    "$fovea" "$@" >out 2>err </dev/null &
+    process=$!
+    tries=0
+    until [ -s long/log.csv ] && [ "$(wc -l <long/log.csv)" -gt "$rows" ] || [ $tries -gt 300 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    kill -s "$signal" "$process"
+    wait "$process"
+    status=$?
+    [ "$status" -eq "$wanted" ] &&
+        grep -Eq 'interrupted at step [0-9]+: saved; resume with: .*train tiny.* --resume$' err
+    verdict $? "SIG$signal -> $wanted (is $status)"
+}
+
+rows=1
+interrupt INT 130 train tiny --data sides --epochs 100000 --out long
+that test "$(grep -o -e '--resume' err | wc -l)" -eq 1
+rows=$(wc -l <long/log.csv)
+interrupt TERM 143 train tiny --data sides --epochs 100000 --out long --resume
+that test "$(grep -o -e '--resume' err | wc -l)" -eq 1
+expect 1 '.' train tiny --data sides --set conv1.filters=5 --epochs 100000 --out long --resume
+
+# ---- test and predict -----------------------------------------------------------------------------
+
+model=runs/tiny/model.safetensors
+expect 0 '^test accuracy [01]\.[0-9]{4}  loss [0-9.]+  samples 16$' test $model --data sides
+expect 0 'samples 48$' test $model --data sides:train
+expect 0 '^\{"accuracy": [0-9.e-]+, "loss": [0-9.e-]+, "samples": 16\}$' test $model --data sides --json
+expect 0 '^test accuracy' test $model other/model.safetensors --data sides --threads 1
+expect 2 'data is missing' test $model
+expect 2 'has no trained weights' test tiny.net --data sides
+expect 1 'nosuch.safetensors' test nosuch.safetensors --data sides
+head -c 100 $model >cut.safetensors
+expect 1 'cut.safetensors' test cut.safetensors --data sides
+
+expect 0 '^sides:test:1: [01] [0-9.]+, [01] [0-9.]+$' predict $model sides:test:1
+expect 0 '^sides:test:0: [01] [0-9.]+$' predict $model other/model.safetensors sides:test:0 --top 1
+expect 0 '^\[\{"file": "sides:test:0", "outputs": \{"dense1": \{"kind": "classes", "classes": \[\{"index": [01], "name": "[01]", "probability": [0-9.e-]+\}, ' \
+    predict --json $model sides:test:0
+expect 1 'nosuch.png' predict $model nosuch.png sides:test:0 --out predictions
+that grep -q '^sides:test:0: ' out
+that grep -q '^\[{"file": "sides:test:0".*\]$' predictions/predictions.json
+that test "$(ls predictions)" = predictions.json
+expect 1 '16|index|sample' predict $model sides:test:16
+expect 1 'file' predict $model sides:test:0 --out file/predictions
+expect 2 'has no trained weights' predict tiny.net sides:test:0
+expect 2 'no file' predict $model $model
+expect 2 'too few operands' predict $model
+"$fovea" export linear.net linear.safetensors >out 2>err
+expect 0 '^sides:test:0: [-0-9.e]+ [-0-9.e]+$' predict linear.safetensors sides:test:0
+expect 0 '"kind": "values", "values": \[[-0-9.e]+, [-0-9.e]+\], "shape": \[2\]' predict linear.safetensors sides:test:0 --json
+
+# ---- run ------------------------------------------------------------------------------------------
+
+expect 0 '' run $model --input three.npy --output-dir taps
+that test "$(ls taps)" = dense1.npy
+that grep -aq "'shape': (3, 2)" taps/dense1.npy
+expect 0 '' run $model --input=input=three.npy --output conv1 --output conv1.pre --output-dir taps/two
+that test "$(ls taps/two | tr '\n' ' ')" = 'conv1.npy conv1.pre.npy '
+that grep -aq "'shape': (3, 2, 2, 4)" taps/two/conv1.pre.npy
+expect 0 '' run $model --input ./a=b.npy --output-dir taps/three
+expect 2 'input is missing' run $model --output-dir none
+expect 2 'output-dir is missing' run $model --input three.npy
+expect 2 'no input x; its input is input' run $model --input x=three.npy --output-dir none
+expect 2 'one input' run $model --input three.npy --input three.npy --output-dir none
+expect 2 'both be written' run $model --input three.npy --output conv1 --output conv1 --output-dir none
+expect 1 'nosuch' run $model --input three.npy --output nosuch --output-dir none
+expect 1 'nosuch.npy' run $model --input nosuch.npy --output-dir none
+expect 1 '3x4x4x1.*Nx5x5x1' run five.net --input three.npy --output-dir none
+that_not test -e none
+expect 1 'file' run $model --input three.npy --output-dir file/taps
+
+# ---- export, bench, check -------------------------------------------------------------------------
+
+expect 0 '' export $model copy.safetensors
+that cmp copy.safetensors $model
+expect 0 '' export $model weights.npz
+that test -s weights.npz
+expect 0 '' export $model text.net
+expect 0 '^total +74' info text.net
+expect 1 'xyz' export $model weights.xyz
+expect 1 'nosuch' export $model nosuch/copy.safetensors
+expect 1 'nosuch.safetensors' export nosuch.safetensors copy.npz
+expect 2 'too few operands' export $model
+
+keys='^\{"median_ms": [0-9.e-]+, "min_ms": [0-9.e-]+, "samples_per_second": [0-9.e+]+, "gflops": [0-9.e-]+'
+expect 0 "$keys\}$" bench tiny --seconds 0.05 --json
+expect 0 "$keys\}$" bench tiny --seconds 0.05 --json --train --threads 1
+expect 0 "$keys, \"layers\": \[\{\"name\": \"input\"" bench $model --seconds 0.05 --json --layers
+expect 0 'samples/s' bench tiny --seconds 0.05 --batch 16
+expect 0 '^conv1 ' bench tiny --seconds 0.05 --layers --exact
+expect 2 'does not go with' bench tiny --train --layers
+expect 1 'nosuch' bench nosuch --seconds 0.05
+
+expect 0 '.' check tiny
+expect 1 'nosuch' check nosuch
+
+that_not sh -c "'$fovea' info tiny >/dev/full"
+
+echo
+if [ $failures -gt 0 ]; then
+    echo "$failures checks failed"
+    exit 1
+fi
+echo "all checks passed"
