@@ -62,9 +62,8 @@ static void bench_free(benchmark *bench) {
 /* Made-up pictures of noise and labels in turn: the arithmetic does not depend on them. */
 static int make_samples(benchmark *bench) {
     fv_shape shape = fv_input_shape(bench->net);
-    for (int i = 0; i < shape.rank; i++)
-        if (shape.size[i] == FV_ANY)
-            return fail_with(bench->call, "the input's sizes vary (*): there is no size to time");
+    if (input_varies(bench->net))
+        return fail_with(bench->call, "the input's sizes vary (*): there is no size to time");
     fv_layer_info last;
     if (last_layer(bench->net, &last))
         return fail(bench->call);

@@ -135,6 +135,14 @@ fv_status last_layer(const fv_net *net, fv_layer_info *info) {
     return fv_layer_describe(net, fv_layer_count(net) - 1, info);
 }
 
+bool input_varies(const fv_net *net) {
+    fv_shape shape = fv_input_shape(net);
+    bool varies = false;
+    for (int i = 0; i < shape.rank; i++)
+        varies = varies || shape.size[i] == FV_ANY;
+    return varies;
+}
+
 fv_shape input_shape_for(const fv_net *net, const fv_shape *sample) {
     fv_shape shape = fv_input_shape(net);
     for (int i = 0; i < shape.rank && i < sample->rank; i++)

@@ -25,15 +25,31 @@ static const cli_option info_table[] = {
     {0},
 };
 
-enum { DEFAULT_TRAINING_BATCH = 32, TABLE_COLUMNS = 100 };
+enum { DEFAULT_TRAINING_BATCH = 32, TABLE_COLUMNS = 100, LONGEST_NAME = 24 };
 
-/* Memory of inference and of training, or why there is no answer. */
+/* Memory of inference and of training; not known where the input's sizes vary. */
 typedef struct net_memories {
-    int batch[2];
-    int threads;
+    int batch[2], threads;
+    bool known;
     fv_memory memory[2];
-    bool known[2];
 } net_memories;
+
+/* Sums over the layers, of one sample. */
+typedef struct net_costs {
+    int64_t macs, activations;
+} net_costs;
+
+static fv_status add_costs(const fv_net *net, net_costs *costs) {
+    for (int i = 0; i < fv_layer_count(net); i++) {
+        fv_layer_info info;
+        fv_status status = fv_layer_describe(net, i, &info);
+        if (status)
+            return status;
+        costs->macs += info.macs;
+        costs->activations += info.activations;
+    }
+    return FV_OK;
+}
 
 static int measure_memory(const cli_call *call, const fv_net *net, net_memories *memories) {
     const info_options *options = call->options;
@@ -43,21 +59,21 @@ static int measure_memory(const cli_call *call, const fv_net *net, net_memories 
                          : training_batch ? training_batch
                                           : DEFAULT_TRAINING_BATCH;
     memories->threads = options->threads ? options->threads : fv_default_threads();
-    for (int i = 0; i < 2; i++) {
-        fv_status status = fv_net_memory(net, memories->batch[i], memories->threads, i == 1,
-                                         options->exact, &memories->memory[i]);
-        memories->known[i] = status == FV_OK;
-        if (status && options->memory && !options->json)
+    memories->known = !input_varies(net);
+    if (!memories->known && !options->json)
+        return fail_with(call, "the input's sizes vary (*): memory is known for a fixed size only");
+    for (int i = 0; memories->known && i < 2; i++)
+        if (fv_net_memory(net, memories->batch[i], memories->threads, i == 1, options->exact,
+                          &memories->memory[i]))
             return fail(call);
-    }
     return EXIT_SUCCESS;
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
-/* The widths of the columns that depend on the net. */
+/* The widths of the table's columns. */
 typedef struct table_widths {
-    int name, detail, output;
+    int name, layer, output, parameters, macs;
 } table_widths;
 
 static int wider(int width, const char *text) {
@@ -71,51 +87,59 @@ static void layer_text(const fv_layer_info *info, char text[128]) {
     snprintf(text, 128, "%s%s%s", info->type, detail ? " " : "", detail ? info->detail : "");
 }
 
-static void print_row(const table_widths *widths, const char *name, const char *detail,
+/* A column of text, its end left out where it is too long. */
+static void print_cell(const char *text, int width) {
+    if ((int)strlen(text) <= width)
+        printf("%-*s  ", width, text);
+    else
+        printf("%.*s...  ", width - 3, text);
+}
+
+static void print_row(const table_widths *widths, const char *name, const char *layer,
                       const char *output, const char *parameters, const char *macs) {
-    printf("%-*.*s  %-*.*s  %-*s  %13s  %17s\n", widths->name, widths->name, name, widths->detail,
-           widths->detail, detail, widths->output, output, parameters, macs);
+    print_cell(name, widths->name);
+    print_cell(layer, widths->layer);
+    print_cell(output, widths->output);
+    printf("%*s  %*s\n", widths->parameters, parameters, widths->macs, macs);
 }
 
-static int choose_widths(const cli_call *call, const fv_net *net, table_widths *widths) {
-    *widths = (struct table_widths){5, 5, 6};
+/* Wide enough for every text, but for long names and layers, so that a row fits a page. */
+static table_widths choose_widths(const fv_net *net, int64_t macs) {
+    table_widths widths = {.name = 5, .layer = 5, .output = 6, .parameters = 10, .macs = 13};
+    char text[128], number[32];
+    widths.parameters = wider(widths.parameters, count_text(fv_parameter_count(net), number));
+    widths.macs = wider(widths.macs, count_text(macs, number));
     for (int i = 0; i < fv_layer_count(net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(net, i, &info))
-            return fail(call);
-        char layer[128], output[64];
-        layer_text(&info, layer);
-        widths->name = wider(widths->name, info.name);
-        widths->detail = wider(widths->detail, layer);
-        widths->output = wider(widths->output, shape_text(&info.output, output));
+            continue;
+        layer_text(&info, text);
+        widths.layer = wider(widths.layer, text);
+        widths.name = wider(widths.name, info.name);
+        widths.output = wider(widths.output, shape_text(&info.output, text));
     }
-    int left = TABLE_COLUMNS - 2 - 2 - 2 - 13 - 2 - 17;
-    widths->name = widths->name < 24 ? widths->name : 24;
-    left -= widths->name + widths->output;
-    widths->detail = widths->detail < left ? widths->detail : left;
-    return EXIT_SUCCESS;
+    widths.name = widths.name < LONGEST_NAME ? widths.name : LONGEST_NAME;
+    int gaps = 2 * 4;
+    int left = TABLE_COLUMNS - gaps - widths.name - widths.output - widths.parameters - widths.macs;
+    widths.layer = widths.layer < left ? widths.layer : left;
+    return widths;
 }
 
-static int print_layers(const cli_call *call, const fv_net *net) {
-    table_widths widths;
-    int status = choose_widths(call, net, &widths);
-    if (status)
-        return status;
-    int64_t macs = 0;
+static int print_layers(const cli_call *call, const fv_net *net, const net_costs *costs) {
+    table_widths widths = choose_widths(net, costs->macs);
     print_row(&widths, "name", "layer", "output", "parameters", "multiply-adds");
-    char parameter_text[32], mac_text[32];
+    char parameters[32], macs[32];
     for (int i = 0; i < fv_layer_count(net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(net, i, &info))
             return fail(call);
         char layer[128], output[64];
         layer_text(&info, layer);
-        macs += info.macs;
         print_row(&widths, info.name, layer, shape_text(&info.output, output),
-                  count_text(info.parameters, parameter_text), count_text(info.macs, mac_text));
+                  count_text(info.parameters, parameters), count_text(info.macs, macs));
     }
-    print_row(&widths, "total", "", "", count_text(fv_parameter_count(net), parameter_text),
-              count_text(macs, mac_text));
+    print_row(&widths, "total", "", "", count_text(fv_parameter_count(net), parameters),
+              count_text(costs->macs, macs));
     return EXIT_SUCCESS;
 }
 
@@ -160,7 +184,7 @@ static void memory_json(cli_json *json, const char *key, const fv_memory *memory
     put_json_end_object(json);
 }
 
-/* Prints the layers' array and adds up their costs. */
+/* Prints the layers' array. */
 static fv_status layers_json(cli_json *json, const fv_net *net) {
     put_json_begin_array(json, "layers");
     for (int i = 0; i < fv_layer_count(net); i++) {
@@ -188,28 +212,21 @@ static fv_status layers_json(cli_json *json, const fv_net *net) {
     return FV_OK;
 }
 
-static int print_json(const cli_call *call, const fv_net *net, const net_memories *memories) {
-    int64_t macs = 0, activations = 0;
-    for (int i = 0; i < fv_layer_count(net); i++) {
-        fv_layer_info info;
-        if (fv_layer_describe(net, i, &info))
-            return fail(call);
-        macs += info.macs;
-        activations += info.activations;
-    }
+static int print_json(const cli_call *call, const fv_net *net, const net_costs *costs,
+                      const net_memories *memories) {
     cli_json json = {.file = stdout};
     put_json_begin_object(&json, NULL);
     put_json_integer(&json, "parameters", fv_parameter_count(net));
-    put_json_integer(&json, "macs", macs);
-    put_json_integer(&json, "activations", activations);
+    put_json_integer(&json, "macs", costs->macs);
+    put_json_integer(&json, "activations", costs->activations);
     put_json_begin_object(&json, "batch");
     put_json_integer(&json, "inference", memories->batch[0]);
     put_json_integer(&json, "training", memories->batch[1]);
     put_json_end_object(&json);
     put_json_integer(&json, "threads", memories->threads);
     put_json_begin_object(&json, "memory");
-    memory_json(&json, "inference", &memories->memory[0], memories->known[0], false);
-    memory_json(&json, "training", &memories->memory[1], memories->known[1], true);
+    memory_json(&json, "inference", &memories->memory[0], memories->known, false);
+    memory_json(&json, "training", &memories->memory[1], memories->known, true);
     put_json_end_object(&json);
     fv_status status = layers_json(&json, net);
     put_json_end_object(&json);
@@ -231,16 +248,19 @@ static int print_resolved(const cli_call *call, const fv_net *net) {
 static int print_info(const cli_call *call, const fv_net *net) {
     const info_options *options = call->options;
     net_memories memories = {0};
+    net_costs costs = {0};
     if (options->resolved)
         return print_resolved(call, net);
+    if (add_costs(net, &costs))
+        return fail(call);
     if (options->memory || options->json) {
         int status = measure_memory(call, net, &memories);
         if (status)
             return status;
     }
     if (options->json)
-        return print_json(call, net, &memories);
-    int status = print_layers(call, net);
+        return print_json(call, net, &costs, &memories);
+    int status = print_layers(call, net, &costs);
     if (!status && options->memory)
         print_memory(&memories);
     return status;

@@ -85,7 +85,7 @@ static void draw(cli_progress *progress, const fv_progress *now) {
     progress->drawn = time;
     char place[64], numbers[LINE], bar[LINE], line[3 * LINE], loss[32], left[32];
     place_text(now, place);
-    snprintf(numbers, sizeof numbers, " %.0f%%  loss %s  accuracy %.4f  %.0f samples/s  %s left",
+    snprintf(numbers, sizeof numbers, " %2.0f%%  loss %s  accuracy %.4f  %.0f samples/s  %s left",
              100 * share_done(now), loss_text(now->loss, loss), now->accuracy,
              now->samples_per_second, time_text(now->seconds_left, left));
     int columns = terminal_columns() - 1; /* a full last column would wrap */
@@ -113,7 +113,8 @@ static void print_epoch(const fv_progress *now) {
 bool progress_observe(void *argument, const fv_progress *now) {
     cli_progress *progress = argument;
     char loss[32];
-    progress->step = now->step;
+    if (now->event != FV_EVENT_NOTE)
+        progress->step = now->step;
     switch (now->event) {
     case FV_EVENT_STEP:
         if (progress->terminal)
@@ -127,6 +128,10 @@ bool progress_observe(void *argument, const fv_progress *now) {
     case FV_EVENT_EPOCH:
         progress_clear(progress);
         print_epoch(now);
+        break;
+    case FV_EVENT_NOTE:
+        progress_clear(progress);
+        fprintf(stderr, "%s\n", now->note);
         break;
     }
     return interrupt_signal() == 0;

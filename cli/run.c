@@ -85,7 +85,7 @@ static int input_path(const array_run *run, const char **path) {
 /* "64x28x28x1" into text[128]. */
 static void sizes_text(int rank, const size_t *sizes, char text[128]) {
     size_t used = 0;
-    text[0] = 0;
+    snprintf(text, 128, "a single number");
     for (int i = 0; i < rank && used < 100; i++)
         used += (size_t)snprintf(text + used, 128 - used, "%s%zu", i ? "x" : "", sizes[i]);
 }

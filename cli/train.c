@@ -23,7 +23,7 @@ static const cli_option train_table[] = {
      "passes over the data; default: the net's"},
     {"batch", "N", OPTION_INT, offsetof(train_options, batch), 1, INT_MAX,
      "samples of a step; default: the net's"},
-    {"lr", "X", OPTION_NUMBER, offsetof(train_options, lr), 0, 1e9,
+    {"lr", "X", OPTION_NUMBER, offsetof(train_options, lr), 0, 1e6,
      "learning rate; default: the net's"},
     {"seed", "N", OPTION_SEED, offsetof(train_options, seed), 0, 0,
      "of weights, order and dropout; default 0"},
@@ -132,7 +132,7 @@ static int open_training_data(train_run *run) {
                              holdout, run->set, count);
         run->validate = run->holdout = fv_data_slice(run->data, 0, held);
         run->train = run->rest = fv_data_slice(run->data, held, count - held);
-        run->validate_name = "held out of them";
+        run->validate_name = "held out";
     } else if ((run->validation_data = fv_data_open(run->set, "val")) != NULL) {
         run->validate = run->validation_data;
         run->validate_name = "of val";

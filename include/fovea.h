@@ -45,6 +45,8 @@ typedef enum fv_status {
 /* The calling thread's last error message: what, where, what to do. Never NULL; valid until the
  * thread's next failing call. */
 FV_API const char *fv_error_message(void);
+/* Its status: why a function returned NULL. FV_OK before the thread's first failure. */
+FV_API fv_status fv_error_status(void);
 
 /* ---- About this build -------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ static void make_scratch(drive *d) {
     d->scratch_stride = (d->plan.scratch + 63) / 64 * 64 + 64;
     if (d->plan.scratch)
         d->scratch = guard_new(d->scratch_stride * (size_t)drive_threads(d));
+    d->held = guard_new(d->plan.held);
     d->shared = guard_new(d->plan.shared);
 }
 
@@ -82,6 +83,7 @@ static fv_call make_call(const drive *d, int first, int samples,
                     .last = first + samples == d->samples,
                     .packed = d->packed.data,
                     .scratch = d->scratch.data,
+                    .held = d->held.data,
                     .shared = d->shared.data,
                     .scratch_stride = d->scratch_stride,
                     .activation = d->linear ? FV_LINEAR : d->inference.activation,
@@ -127,6 +129,7 @@ static void check_guards(const drive *d) {
     guard_check(&d->kept, "what backward needs kept");
     guard_check(&d->packed, "packed weights");
     guard_check(&d->scratch, "scratch");
+    guard_check(&d->held, "scratch held from call to call");
     guard_check(&d->shared, "shared scratch");
     check_scratch_gaps(d);
     for (int i = 0; i < d->inference.weight_count; i++) {
@@ -143,13 +146,14 @@ static uint64_t hash_of_inputs(const drive *d) {
     return hash;
 }
 
-/* A pass in one call or, for sample layers, in two. Scratch holds nothing between calls. */
+/* A pass in one call or, for sample layers, in two, between which only `held` lasts. */
 static void run(drive *d, void (*pass)(const fv_call *), bool whole) {
     const void *sources[MOST_SAMPLES];
     bool split = !whole && d->first_call > 0 && d->first_call < d->samples;
     int first = split ? d->first_call : d->samples;
     uint64_t hash = hash_of_inputs(d);
     guard_clear(&d->scratch);
+    guard_clear(&d->held);
     guard_clear(&d->shared);
     fv_call call = make_call(d, 0, first, sources);
     pass(&call);
@@ -178,8 +182,8 @@ void drive_backward(drive *d) {
 }
 
 void drive_free(drive *d) {
-    guarded *all[] = {&d->in,   &d->out,    &d->in_gradient, &d->out_gradient,
-                      &d->kept, &d->packed, &d->scratch,     &d->shared};
+    guarded *all[] = {&d->in,     &d->out,     &d->in_gradient, &d->out_gradient, &d->kept,
+                      &d->packed, &d->scratch, &d->held,        &d->shared};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         guard_free(all[i]);
     for (int i = 0; i < FV_MAX_WEIGHTS; i++) {

@@ -33,7 +33,7 @@ typedef struct drive {
     size_t weight_count[FV_MAX_WEIGHTS];
     guarded in, out, in_gradient, out_gradient;
     guarded weights[FV_MAX_WEIGHTS], weight_gradients[FV_MAX_WEIGHTS];
-    guarded kept, packed, scratch, shared;
+    guarded kept, packed, scratch, held, shared;
     size_t scratch_stride;
 } drive;
 

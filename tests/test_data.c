@@ -411,6 +411,9 @@ static void bad_folders(void **state) {
 
 static void known_sets(void **state) {
     (void)state;
+    unsetenv("HOME");
+    setenv("FOVEA_DATA", "", 1);
+    expect_no_data("mnist", "train", "(looked for /usr/share/datasets/mnist)");
     setenv("FOVEA_DATA", in_folder("data"), 1);
     setenv("HOME", in_folder("home"), 1);
     make_sub_folder("data");

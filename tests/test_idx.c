@@ -167,6 +167,8 @@ static void lying_sizes(void **state) {
     expect_refused(&c, FV_FORMAT, "axis 3 of 3 has size 0 (60000x28x0)");
     c = make_idx(4, (const uint32_t[]){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}, 9);
     expect_refused(&c, FV_FORMAT, "4294967295x4294967295x4294967295x4294967295 are more values");
+    c = make_idx(3, (const uint32_t[]){1u << 31, 1u << 31, 3}, 9); /* below 2^64, but of no use */
+    expect_refused(&c, FV_FORMAT, "2147483648x2147483648x3 are more values");
     /* A product of exactly 2^64, which is 0 where nobody looks. */
     c = make_idx(4, (const uint32_t[]){1u << 16, 1u << 16, 1u << 16, 1u << 16}, 9);
     expect_refused(&c, FV_FORMAT, "65536x65536x65536x65536 are more values");

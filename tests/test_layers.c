@@ -17,6 +17,7 @@ static const fv_kernels *tables[MOST_TABLES];
 static int table_count;
 static fv_pool *pools[3]; /* none, 1 thread, 3 threads */
 static unsigned case_count, refused_count, run_count;
+static unsigned other_algorithm_count; /* of the runs: not the layer's first, direct one */
 
 /* ---- A case and its oracle ------------------------------------------------------------------- */
 
@@ -335,6 +336,7 @@ static drive run_once(expectation *e, const mode *m, fv_pool *pool) {
         compare_backward(e, m, &d);
     }
     run_count++;
+    other_algorithm_count += d.plan.algorithm != 0;
     return d;
 }
 
@@ -623,6 +625,23 @@ static void conv_lecture_cases(const oracle *self, numbers *n) {
     }
 }
 
+/* Square kernels in the plane at stride 1, where Winograd's algorithm may be chosen: tiles that fit
+ * the output and that do not, with padding and without. */
+static void conv_plane_cases(const oracle *self, numbers *n) {
+    static const int sizes[] = {3, 4, 6, 7, 10, 13, 14, 18};
+    static const int channels[][2] = {{16, 16}, {16, 48}, {32, 24}, {48, 16}};
+    for (int i = 0; i < 8; i++)
+        for (int variant = 0; variant < 3 * 4 * 2; variant++) {
+            int pair = variant % 4, padding = variant / 4 % 3;
+            geometry g = {.input = {2, {sizes[i], sizes[(i + 3 * variant) % 8]}, channels[pair][0]},
+                          .kernel = {variant < 12 ? 3 : 5},
+                          .padding = padding == 1 ? FV_SAME : FV_VALID};
+            if (padding == 2)
+                memcpy(g.pad, pad_list, 2 * sizeof g.pad[0]);
+            conv_case(self, n, &g, channels[pair][1], INT64_MAX);
+        }
+}
+
 static void conv_cases(const oracle *self) {
     int64_t most = full_run() ? 3000000 : 100000;
     for (int number = 0; number < GEOMETRIES; number++) {
@@ -637,6 +656,7 @@ static void conv_cases(const oracle *self) {
     }
     numbers n = {1};
     conv_lecture_cases(self, &n);
+    conv_plane_cases(self, &n);
 }
 
 /* ---- maxpool, avgpool ------------------------------------------------------------------------ */
@@ -886,9 +906,9 @@ static double dropout_threshold(const layer_case *c) {
 
 static double dropout_factor(const layer_case *c, int sample, size_t value) {
     enum { PURPOSE_DROPOUT = 3 };
-    uint32_t key[2] = {(uint32_t)c->seed,
-                       (uint32_t)(c->seed >> 32) + PURPOSE_DROPOUT * 0x9E3779B9u};
-    uint32_t stream[3] = {c->node, sample_epochs[sample], sample_indices[sample]};
+    uint32_t key[2] = {(uint32_t)c->seed, (uint32_t)(c->seed >> 32)};
+    uint32_t stream[3] = {sample_indices[sample], sample_epochs[sample],
+                          PURPOSE_DROPOUT + c->node * 256};
     double threshold = dropout_threshold(c);
     return ref_philox_half(key, stream, value) >= threshold ? 65536 / (65536 - threshold) : 0;
 }

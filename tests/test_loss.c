@@ -122,7 +122,7 @@ static void test_not_a_number(void **state) {
     for (int i = 0; i < 3; i++) {
         real outputs[3] = {1, 2, 3};
         outputs[i] = NAN;
-        assert_false(isfinite(type->sample(outputs, 3, 1, 1, NULL).loss));
+        assert_true(isfinite(type->sample(outputs, 3, 1, 1, NULL).loss) == 0);
     }
 }
 

@@ -114,12 +114,7 @@ static unsigned char *read_file(const char *path, size_t *size) {
     return bytes;
 }
 
-static void write_file(const char *path, const void *bytes, size_t size) {
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
+#if defined FV_HAVE_JSON || defined FV_HAVE_ZIP
 
 static void expect_same_files(const char *a, const char *b) {
     size_t a_size, b_size;
@@ -129,6 +124,8 @@ static void expect_same_files(const char *a, const char *b) {
     free(a_bytes);
     free(b_bytes);
 }
+
+#endif
 
 static void exported_text(void **state) {
     (void)state;
@@ -148,6 +145,13 @@ static void exported_text(void **state) {
 }
 
 #ifdef FV_HAVE_JSON
+
+static void write_file(const char *path, const void *bytes, size_t size) {
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
 
 static void same_bytes(void **state) {
     (void)state;

@@ -60,7 +60,7 @@ fv_status fv_read_file(const char *path, size_t limit, char **bytes, size_t *siz
     *bytes = NULL;
     *size = 0;
     int descriptor;
-    size_t length;
+    size_t length = 0;
     fv_status status = open_file(path, &descriptor, &length);
     if (status != FV_OK) {
         return status;
@@ -86,7 +86,7 @@ fv_status fv_read_file(const char *path, size_t limit, char **bytes, size_t *siz
 fv_status fv_map_file(const char *path, fv_mapping *mapping) {
     *mapping = (fv_mapping){.bytes = (const unsigned char *)""};
     int descriptor;
-    size_t size;
+    size_t size = 0;
     fv_status status = open_file(path, &descriptor, &size);
     if (status != FV_OK) {
         return status;

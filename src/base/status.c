@@ -10,8 +10,9 @@
 #define MESSAGE_BYTES 1024
 #define LONGEST_WORD 63 /* longer words are no names of ours, and get no suggestion */
 
-/* The one variable of the library that outlives a call: each thread has its own. */
+/* What of the library outlives a call: each thread has its own. */
 static _Thread_local char message[MESSAGE_BYTES];
+static _Thread_local fv_status last_status;
 
 fv_status fv_fail(fv_status status, const char *format, ...) {
     char text[MESSAGE_BYTES] = ""; /* apart, since the arguments may hold the old message */
@@ -20,6 +21,7 @@ fv_status fv_fail(fv_status status, const char *format, ...) {
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     memcpy(message, text, sizeof message);
+    last_status = status;
     return status;
 }
 
@@ -34,6 +36,10 @@ fv_status fv_fail_in(fv_status status, const char *format, ...) {
 
 const char *fv_error_message(void) {
     return message;
+}
+
+fv_status fv_error_status(void) {
+    return last_status;
 }
 
 const char *fv_version(void) {

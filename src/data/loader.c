@@ -91,8 +91,8 @@ static bool fill_slot(fv_loader *loader, batch_slot *slot) {
     return true;
 }
 
-/* Batch k goes where batch k - 2 was: fills it only once the caller has asked for k - 1 and more,
- * that is, has done with k - 2. */
+/* Batch k goes where batch k - 2 was. It is filled only once the caller has asked for batch k - 1
+ * and so has done with k - 2. */
 static void *run_filler(void *argument) {
     fv_loader *loader = argument;
     pthread_mutex_lock(&loader->mutex);

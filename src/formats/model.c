@@ -52,22 +52,22 @@ const char *fv_class_name(const fv_net *net, int index) {
 
 #ifdef FV_HAVE_JSON
 
-/* The class names as a JSON array, which the caller frees. */
+/* The class names as a JSON array into *text, which the caller frees, after a failure too. */
 static fv_status classes_to_json(const fv_net *net, char **text) {
     json_t *array = json_array();
     bool good = array != NULL;
     for (int i = 0; good && i < net->class_count; i++)
         good = json_array_append_new(array, json_string(net->class_names[i])) == 0;
     size_t size = good ? json_dumpb(array, NULL, 0, JSON_COMPACT) : 0;
-    char *bytes = good && size > 0 ? fv_alloc(size + 1, 1) : NULL;
-    good = bytes != NULL && json_dumpb(array, bytes, size, JSON_COMPACT) == size;
+    fv_status status = FV_OK;
+    if (size == 0)
+        status = fv_fail(FV_INVALID, "a class name is not UTF-8, or memory ran out");
+    else if ((*text = fv_alloc(size + 1, 1)) == NULL)
+        status = FV_MEMORY;
+    else if (json_dumpb(array, *text, size, JSON_COMPACT) != size)
+        status = fv_fail(FV_MEMORY, "out of memory for the class names");
     json_decref(array);
-    if (!good) {
-        fv_free(bytes);
-        return fv_fail(FV_INVALID, "a class name is not UTF-8, or memory ran out");
-    }
-    *text = bytes;
-    return FV_OK;
+    return status;
 }
 
 static fv_status set_classes(fv_net *net, const json_t *array) {

@@ -43,8 +43,9 @@ typedef struct fv_window {
 /* Numbers of an optimiser's update; which are used depends on the optimiser. */
 typedef struct fv_update {
     real lr, momentum, rho, beta1, beta2, epsilon;
-    real correction1, correction2; /* Adam: bias corrections of this step, see optimizer.c */
-    bool torch;                    /* PyTorch's formula */
+    real new_rho, new_beta1, new_beta2; /* 1 - rho and so on, rounded once from double */
+    real correction1, correction2;      /* Adam: bias corrections of this step, see optimizer.c */
+    bool torch;                         /* PyTorch's formula */
 } fv_update;
 
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
@@ -91,10 +92,27 @@ typedef struct fv_kernels {
     void (*avgpool)(const fv_window *window, const real *x, real *y);
     void (*avgpool_back)(const fv_window *window, const real *dy, real *dx);
 
+    /* Winograd's F(4x4, 3x3), see winograd.c. Channels and filters are multiples of `vector`; row
+     * is the distance of image rows; the 36 points of a patch lie `step` apart. */
+    void (*winograd_input)(const real *x, ptrdiff_t row, int channels, real *v, ptrdiff_t step);
+    void (*winograd_input_back)(const real *v, ptrdiff_t step, int channels, real *dx,
+                                ptrdiff_t row); /* adds to dx */
+    /* Writes rows x columns of the tile. */
+    void (*winograd_output)(const real *m, ptrdiff_t step, int filters, const real *bias, bool relu,
+                            int rows, int columns, real *y, ptrdiff_t row);
+    void (*winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
+                                 ptrdiff_t step);
+    /* Kernels w[9][count] to points u[36][count], and gradients back. */
+    void (*winograd_weights)(size_t count, const real *w, real *u);
+    void (*winograd_weights_back)(size_t count, const real *u, real *dw);
+
     fv_update_kernel *sgd;      /* slot 0: velocity */
     fv_update_kernel *adadelta; /* slots: mean of g^2, mean of step^2 */
     fv_update_kernel *adam;     /* slots: m, v */
 } fv_kernels;
+
+/* A Winograd tile of outputs is 4x4; its patch of the input, and its points, are 6x6. */
+enum { FV_WINOGRAD_TILE = 4, FV_WINOGRAD_POINTS = 6 };
 
 static inline size_t fv_bit_bytes(size_t count) {
     return (count + 63) / 64 * 8;

@@ -26,6 +26,15 @@ void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *wi
 void FV_LOCAL(maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
 void FV_LOCAL(avgpool)(const fv_window *window, const real *x, real *y);
 void FV_LOCAL(avgpool_back)(const fv_window *window, const real *dy, real *dx);
+void FV_LOCAL(winograd_input)(const real *x, ptrdiff_t row, int channels, real *v, ptrdiff_t step);
+void FV_LOCAL(winograd_input_back)(const real *v, ptrdiff_t step, int channels, real *dx,
+                                   ptrdiff_t row);
+void FV_LOCAL(winograd_output)(const real *m, ptrdiff_t step, int filters, const real *bias,
+                               bool relu, int rows, int columns, real *y, ptrdiff_t row);
+void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
+                                    ptrdiff_t step);
+void FV_LOCAL(winograd_weights)(size_t count, const real *w, real *u);
+void FV_LOCAL(winograd_weights_back)(size_t count, const real *u, real *dw);
 fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adadelta), FV_LOCAL(adam);
 
 #endif

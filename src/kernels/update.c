@@ -30,13 +30,13 @@ void FV_LOCAL(sgd)(const fv_update *u, size_t count, real *restrict w, const rea
 
 void FV_LOCAL(adadelta)(const fv_update *u, size_t count, real *restrict w, const real *restrict g,
                         real *const *slots) {
-    const real lr = u->lr, rho = u->rho, epsilon = u->epsilon;
+    const real lr = u->lr, rho = u->rho, fresh = u->new_rho, epsilon = u->epsilon;
     real *restrict square = slots[0], *restrict step = slots[1];
     for (size_t i = 0; i < count; i++) {
-        real a = rho * square[i] + (1 - rho) * g[i] * g[i];
+        real a = rho * square[i] + fresh * g[i] * g[i];
         real d = FV_SQRT((step[i] + epsilon) / (a + epsilon)) * g[i];
         square[i] = a;
-        step[i] = rho * step[i] + (1 - rho) * d * d;
+        step[i] = rho * step[i] + fresh * d * d;
         w[i] -= lr * d;
     }
 }
@@ -44,11 +44,12 @@ void FV_LOCAL(adadelta)(const fv_update *u, size_t count, real *restrict w, cons
 void FV_LOCAL(adam)(const fv_update *u, size_t count, real *restrict w, const real *restrict g,
                     real *const *slots) {
     const real b1 = u->beta1, b2 = u->beta2, epsilon = u->epsilon;
+    const real fresh1 = u->new_beta1, fresh2 = u->new_beta2;
     const real rate = u->correction1, root = u->correction2;
     real *restrict m = slots[0], *restrict v = slots[1];
     for (size_t i = 0; i < count; i++) {
-        m[i] = b1 * m[i] + (1 - b1) * g[i];
-        v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];
+        m[i] = b1 * m[i] + fresh1 * g[i];
+        v[i] = b2 * v[i] + fresh2 * g[i] * g[i];
         w[i] -= rate * m[i] / (FV_SQRT(v[i]) * root + epsilon);
     }
 }

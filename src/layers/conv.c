@@ -147,6 +147,21 @@ fv_conv_geometry fv_conv_measure(const fv_conv_options *options, const fv_shape 
     return g;
 }
 
+/* The algorithms, in fv_layer_plan.algorithm. */
+typedef struct algorithm {
+    void (*prepare)(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan);
+    void (*pack)(const fv_conv_geometry *g, const fv_call *call);
+    void (*forward)(const fv_conv_geometry *g, const fv_call *call);
+    void (*backward)(const fv_conv_geometry *g, const fv_call *call);
+} algorithm;
+
+enum { DIRECT, WINOGRAD };
+static const algorithm algorithms[] = {
+    [DIRECT] = {fv_conv_direct_prepare, fv_conv_direct_pack, fv_conv_direct_forward,
+                fv_conv_direct_backward},
+    [WINOGRAD] = {fv_conv_winograd_prepare, fv_conv_winograd_pack, fv_conv_winograd_forward,
+                  fv_conv_winograd_backward}};
+
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
@@ -154,24 +169,25 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     fv_conv_geometry g = fv_conv_measure(o, inputs, setting);
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
     plan->keep_input = setting->training;
-    fv_conv_direct_prepare(&g, setting, plan);
+    plan->algorithm = fv_conv_winograd_fits(&g, setting) ? WINOGRAD : DIRECT;
+    algorithms[plan->algorithm].prepare(&g, setting, plan);
 }
 
 static void pack(const fv_call *call) {
     fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
-    fv_conv_direct_pack(&g, call);
+    algorithms[call->plan->algorithm].pack(&g, call);
 }
 
 static void forward(const fv_call *call) {
     fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
-    fv_conv_direct_forward(&g, call);
+    algorithms[call->plan->algorithm].forward(&g, call);
     fv_activation_forward(call, 0, call->samples, true);
 }
 
 static void backward(const fv_call *call) {
     fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
     fv_activation_backward(call, 0, call->samples);
-    fv_conv_direct_backward(&g, call);
+    algorithms[call->plan->algorithm].backward(&g, call);
 }
 
 const fv_layer_type fv_layer_conv = {.name = "conv",

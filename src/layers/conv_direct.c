@@ -90,60 +90,26 @@ void fv_conv_direct_pack(const fv_conv_geometry *g, const fv_call *call) {
                 back + i * cell_packed(g, k));
 }
 
-/* ---- Copies with borders ------------------------------------------------------------------------
+/* ---- Copies with borders ----------------------------------------------------------------------
  */
-
-typedef struct border_copy {
-    int size[3], low[3], high[3]; /* of the source; zeros before and after */
-    int channels, row;            /* values of a pixel in the source and in the copy */
-} border_copy;
-
-static void copy_pixels(const border_copy *b, const real *from, real *to) {
-    size_t used = (size_t)b->channels * sizeof(real);
-    if (b->row == b->channels) {
-        memcpy(to, from, (size_t)b->size[2] * used);
-        return;
-    }
-    for (int i = 0; i < b->size[2]; i++, from += b->channels, to += b->row) {
-        memcpy(to, from, used);
-        memset(to + b->channels, 0, (size_t)(b->row - b->channels) * sizeof(real));
-    }
-}
-
-static void copy_with_border(const border_copy *b, const real *from, real *to) {
-    size_t pixel = (size_t)b->row, width = (size_t)(b->low[2] + b->size[2] + b->high[2]);
-    for (int d = -b->low[0]; d < b->size[0] + b->high[0]; d++)
-        for (int h = -b->low[1]; h < b->size[1] + b->high[1]; h++, to += width * pixel) {
-            if (d < 0 || d >= b->size[0] || h < 0 || h >= b->size[1]) {
-                memset(to, 0, width * pixel * sizeof(real));
-                continue;
-            }
-            real *inside = to + (size_t)b->low[2] * pixel;
-            memset(to, 0, (size_t)b->low[2] * pixel * sizeof(real));
-            copy_pixels(b, from, inside);
-            memset(inside + (size_t)b->size[2] * pixel, 0,
-                   (size_t)b->high[2] * pixel * sizeof(real));
-            from += (size_t)b->size[2] * (size_t)b->channels;
-        }
-}
 
 /* The input with its padding: a copy in scratch, or the input itself when there is none. */
 static const real *padded_input(const fv_conv_geometry *g, const real *x, real *scratch) {
     if (!g->padded_input)
         return x;
-    border_copy b = {.channels = g->channels, .row = g->channels};
+    fv_border b = {.channels = g->channels, .row = g->channels};
     for (int i = 0; i < 3; i++) {
         b.size[i] = g->axis[i].in;
         b.low[i] = g->axis[i].before;
         b.high[i] = g->axis[i].after;
     }
-    copy_with_border(&b, x, scratch);
+    fv_copy_with_border(&b, x, scratch);
     return scratch;
 }
 
 static const real *bordered_gradient(const fv_conv_geometry *g, const real *dy, real *scratch) {
     bool plain = g->filter_row == g->filters;
-    border_copy b = {.channels = g->filters, .row = g->filter_row};
+    fv_border b = {.channels = g->filters, .row = g->filter_row};
     for (int i = 0; i < 3; i++) {
         b.size[i] = g->axis[i].out;
         b.low[i] = g->low[i];
@@ -152,7 +118,7 @@ static const real *bordered_gradient(const fv_conv_geometry *g, const real *dy, 
     }
     if (plain)
         return dy;
-    copy_with_border(&b, dy, scratch);
+    fv_copy_with_border(&b, dy, scratch);
     return scratch;
 }
 

@@ -76,7 +76,8 @@ typedef struct fv_layer_plan {
     bool keep_input, keep_output; /* the backward pass reads them */
     size_t kept;                  /* a sample: notes from forward to backward */
     size_t packed;                /* weights rearranged by pack() */
-    size_t scratch;               /* a thread */
+    size_t scratch;               /* a thread, for one call */
+    size_t held;                  /* a thread, from the first to the last call of a backward unit */
     size_t shared;                /* batch layers: scratch for all threads together */
 } fv_layer_plan;
 
@@ -111,7 +112,7 @@ typedef struct fv_call {
     real *packed;
     /* This thread's scratch; in a batch layer thread t's is `scratch_stride` bytes after that of
      * t - 1, and all threads see `shared`. */
-    unsigned char *scratch, *shared;
+    unsigned char *scratch, *held, *shared;
     size_t scratch_stride;
     fv_activation activation; /* FV_LINEAR where the loss takes the layer's own over */
     /* Where the data comes from: the input layer reads `samples` pointers to bytes or floats. */

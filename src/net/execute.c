@@ -80,6 +80,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .kept = r->arena + own->kept + (size_t)at->first * own->layer.kept,
                     .packed = (real *)(r->arena + own->packed),
                     .scratch = thread_block(r, at->thread) + own->scratch[p->backward],
+                    .held = thread_block(r, at->thread) + own->held,
                     .shared = r->arena + own->shared[p->backward],
                     .scratch_stride = plan->thread_bytes,
                     .activation = plan->raw_node == n ? FV_LINEAR : node->activation,

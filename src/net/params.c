@@ -134,7 +134,7 @@ static fv_status parse_whole(const fv_param *param, part text, int64_t *value) {
 }
 
 static fv_status parse_int(const fv_param *param, part text, int *value) {
-    int64_t number;
+    int64_t number = 0;
     fv_status status = parse_whole(param, text, &number);
     if (status != FV_OK) {
         return status;

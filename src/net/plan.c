@@ -276,6 +276,9 @@ static void place_notes(placing *at, int node) {
         return;
     fv_layout_add(&at->thread, layer->scratch, backward, backward, &p->scratch[1]);
     fv_layout_add(&at->batch, layer->shared, backward, backward, &p->shared[1]);
+    life held = {.first = backward, .last = backward};
+    extend_segment(plan, &held, p->segment, true);
+    fv_layout_add(&at->thread, layer->held, held.first, held.last, &p->held);
 }
 
 static void choose_groups(fv_plan *plan) {

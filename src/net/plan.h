@@ -31,6 +31,7 @@ typedef struct fv_node_plan {
     bool tapped;                  /* its output must last until the next run */
     size_t kept, packed;          /* offsets of what the layer asked for */
     size_t scratch[2], shared[2]; /* ... in the forward and in the backward pass */
+    size_t held;
 } fv_node_plan;
 
 /* Consecutive nodes whose samples do not mix, or one whole-batch node. A unit is a few samples

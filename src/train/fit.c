@@ -161,7 +161,7 @@ static fv_status open_fit(fit *f) {
         return FV_INVALID;
     f->trainer = fv_trainer_open(f->net, &f->train, &options);
     if (!f->trainer)
-        return FV_MEMORY;
+        return fv_error_status();
     fv_status status = open_folder(f);
     f->evaluates = !status && (f->options->validate || f->train.log_every);
     if (f->evaluates) {
@@ -173,7 +173,7 @@ static fv_status open_fit(fit *f) {
         return status;
     f->loader =
         fv_loader_new(f->data, f->batch, f->trainer->seed, f->train.last_batch, f->position.step);
-    return f->loader ? FV_OK : FV_MEMORY;
+    return f->loader ? FV_OK : fv_error_status();
 }
 
 static void close_fit(fit *f) {
@@ -288,7 +288,7 @@ static fv_status one_step(fit *f, bool *go_on) {
     fv_score score;
     const fv_batch *batch = fv_loader_next(f->loader);
     if (!batch)
-        return FV_MEMORY;
+        return fv_error_status();
     fv_status status = fv_trainer_run(f->trainer, batch, true, &score);
     if (status)
         return status;

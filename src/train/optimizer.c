@@ -81,9 +81,13 @@ fv_status fv_optimizer_make(const fv_train_options *options, const fv_kernels *k
     u->torch = options->formula == FV_TORCH;
     u->lr = (real)optimizer->lr;
     u->momentum = (real)or_default(options->momentum, d->momentum);
-    u->rho = (real)or_default(options->rho, d->rho);
+    double rho = or_default(options->rho, d->rho);
+    u->rho = (real)rho;
+    u->new_rho = (real)(1 - rho);
     u->beta1 = (real)optimizer->beta1;
+    u->new_beta1 = (real)(1 - optimizer->beta1);
     u->beta2 = (real)optimizer->beta2;
+    u->new_beta2 = (real)(1 - optimizer->beta2);
     u->epsilon = (real)or_default(options->epsilon, d->epsilon);
     if (type == &types[0] && u->momentum == 0)
         optimizer->slots = 0;

@@ -1,0 +1,32 @@
+/* Copies of a sample with zeros around it, for both convolution algorithms. */
+#include "layers/conv.h"
+#include <string.h>
+
+static void copy_pixels(const fv_border *b, const real *from, real *to) {
+    size_t used = (size_t)b->channels * sizeof(real);
+    if (b->row == b->channels) {
+        memcpy(to, from, (size_t)b->size[2] * used);
+        return;
+    }
+    for (int i = 0; i < b->size[2]; i++, from += b->channels, to += b->row) {
+        memcpy(to, from, used);
+        memset(to + b->channels, 0, (size_t)(b->row - b->channels) * sizeof(real));
+    }
+}
+
+void fv_copy_with_border(const fv_border *b, const real *from, real *to) {
+    size_t pixel = (size_t)b->row, width = (size_t)(b->low[2] + b->size[2] + b->high[2]);
+    for (int d = -b->low[0]; d < b->size[0] + b->high[0]; d++)
+        for (int h = -b->low[1]; h < b->size[1] + b->high[1]; h++, to += width * pixel) {
+            if (d < 0 || d >= b->size[0] || h < 0 || h >= b->size[1]) {
+                memset(to, 0, width * pixel * sizeof(real));
+                continue;
+            }
+            real *inside = to + (size_t)b->low[2] * pixel;
+            memset(to, 0, (size_t)b->low[2] * pixel * sizeof(real));
+            copy_pixels(b, from, inside);
+            memset(inside + (size_t)b->size[2] * pixel, 0,
+                   (size_t)b->high[2] * pixel * sizeof(real));
+            from += (size_t)b->size[2] * (size_t)b->channels;
+        }
+}

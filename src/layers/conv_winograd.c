@@ -1,0 +1,356 @@
+/* Convolution with 3x3 kernels in the plane by Winograd's F(4x4, 3x3): 36 products of transformed
+ * tiles in place of 144, and both gradients by its exact transpose on the same tiles (formulas in
+ * kernels/winograd.c). Tiles go through in blocks that fit the second cache: transform, 36
+ * products, transform back. Rounds a little differently from the direct algorithm (about 1e-6 of
+ * the largest value). Called by conv.c. */
+#include "layers/conv.h"
+#include <string.h>
+
+enum {
+    TILE = FV_WINOGRAD_TILE,
+    EDGE = FV_WINOGRAD_POINTS - FV_WINOGRAD_TILE, /* input cells beyond a tile of outputs */
+    POINTS = FV_WINOGRAD_POINTS * FV_WINOGRAD_POINTS,
+    BLOCK_BYTES = 256 << 10,
+    SKEW = 16, /* values between the points, off a power of two, which would share cache sets */
+};
+
+/* ---- Sizes, in reals --------------------------------------------------------------------------
+ */
+
+typedef struct winograd {
+    int rows, columns; /* tiles */
+    int block;         /* tiles that go through together */
+    int channels, filters;
+    ptrdiff_t v_step, z_step;       /* between the points of a block: of the input, of the output */
+    size_t input_copy, output_copy; /* padded copies; 0: the array itself will do */
+} winograd;
+
+static bool exact_fit(const fv_axis *a, int tiles) {
+    return a->before == 0 && a->in == tiles * TILE + EDGE;
+}
+
+static winograd measure(const fv_conv_geometry *g, const fv_kernels *k) {
+    winograd w = {.rows = (g->axis[1].out + TILE - 1) / TILE,
+                  .columns = (g->axis[2].out + TILE - 1) / TILE,
+                  .channels = g->channels,
+                  .filters = g->filters};
+    int tiles = w.rows * w.columns;
+    int fit = BLOCK_BYTES / (POINTS * (g->channels + g->filters) * (int)sizeof(real));
+    fit = fit < k->rows ? k->rows : fit / k->rows * k->rows;
+    int blocks = (tiles + fit - 1) / fit;
+    w.block = (tiles + blocks - 1) / blocks;
+    w.v_step = (ptrdiff_t)w.block * g->channels + SKEW;
+    w.z_step = (ptrdiff_t)w.block * g->filters + SKEW;
+    if (!exact_fit(&g->axis[1], w.rows) || !exact_fit(&g->axis[2], w.columns))
+        w.input_copy = (size_t)(w.rows * TILE + EDGE) * (size_t)(w.columns * TILE + EDGE) *
+                       (size_t)g->channels;
+    if (g->axis[1].out != w.rows * TILE || g->axis[2].out != w.columns * TILE)
+        w.output_copy = (size_t)(w.rows * TILE) * (size_t)(w.columns * TILE) * (size_t)g->filters;
+    return w;
+}
+
+static int panels(int columns, const fv_kernels *k) {
+    return (columns + k->panel - 1) / k->panel;
+}
+
+/* One point of the packed kernels, forward and transposed. */
+static size_t forward_point(const winograd *w, const fv_kernels *k) {
+    return (size_t)panels(w->filters, k) * (size_t)k->panel * (size_t)w->channels;
+}
+
+static size_t backward_point(const winograd *w, const fv_kernels *k) {
+    return (size_t)panels(w->channels, k) * (size_t)k->panel * (size_t)w->filters;
+}
+
+static size_t kernel_count(const winograd *w) {
+    return (size_t)w->channels * (size_t)w->filters;
+}
+
+/* Many channels on both sides, so that the products outweigh the transforms; whole vectors of them;
+ * and few outputs beyond the picture's edge. */
+bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
+    int vector = setting->kernels->vector;
+    const fv_axis *h = &g->axis[1], *w = &g->axis[2];
+    if (setting->exact || g->axis[0].in != 1 || g->axis[0].out != 1 || g->axis[0].kernel != 1)
+        return false;
+    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
+        return false;
+    if (g->channels % vector || g->filters % vector || g->channels < 16 || g->filters < 16)
+        return false;
+    int64_t used = (int64_t)h->out * w->out;
+    int64_t made =
+        (int64_t)((h->out + TILE - 1) / TILE * TILE) * ((w->out + TILE - 1) / TILE * TILE);
+    return 3 * used >= 2 * made && (int64_t)g->channels * g->filters <= 1 << 20;
+}
+
+void fv_conv_winograd_prepare(const fv_conv_geometry *g, const fv_setting *setting,
+                              fv_layer_plan *plan) {
+    const fv_kernels *k = setting->kernels;
+    winograd w = measure(g, k);
+    size_t points = (size_t)POINTS;
+    /* Kernels in panels, the bias, transposed panels, and room to transform. */
+    plan->packed = points * (forward_point(&w, k) + kernel_count(&w)) + (size_t)w.filters;
+    plan->scratch = points * (size_t)(w.v_step + w.z_step) + w.input_copy;
+    if (setting->training) {
+        plan->packed += points * backward_point(&w, k);
+        plan->scratch += w.output_copy + w.input_copy;
+        plan->held = points * kernel_count(&w) * sizeof(real);
+    }
+    plan->packed *= sizeof(real);
+    plan->scratch *= sizeof(real);
+}
+
+void fv_conv_winograd_pack(const fv_conv_geometry *g, const fv_call *call) {
+    const fv_kernels *k = call->kernels;
+    winograd w = measure(g, k);
+    real *forward = call->packed, *bias = forward + (size_t)POINTS * forward_point(&w, k);
+    real *points = bias + w.filters, *back = points + (size_t)POINTS * kernel_count(&w);
+    for (int f = 0; f < w.filters; f++)
+        bias[f] = call->weights[1] ? call->weights[1][f] : 0;
+    k->winograd_weights(kernel_count(&w), call->weights[0], points);
+    for (size_t e = 0; e < POINTS; e++)
+        k->pack(points + e * kernel_count(&w), w.filters, false, w.channels, w.filters,
+                forward + e * forward_point(&w, k));
+    for (size_t e = 0; e < POINTS && call->setting->training; e++)
+        k->pack(points + e * kernel_count(&w), w.filters, true, w.filters, w.channels,
+                back + e * backward_point(&w, k));
+}
+
+/* ---- Copies
+ * ----------------------------------------------------------------------------------------- */
+
+static const real *padded_input(const fv_conv_geometry *g, const winograd *w, const real *x,
+                                real *copy) {
+    if (!w->input_copy)
+        return x;
+    int high[2] = {w->rows * TILE + EDGE - g->axis[1].before - g->axis[1].in,
+                   w->columns * TILE + EDGE - g->axis[2].before - g->axis[2].in};
+    fv_border b = {.size = {1, g->axis[1].in, g->axis[2].in},
+                   .low = {0, g->axis[1].before, g->axis[2].before},
+                   .high = {0, high[0], high[1]},
+                   .channels = w->channels,
+                   .row = w->channels};
+    fv_copy_with_border(&b, x, copy);
+    return copy;
+}
+
+static const real *padded_gradient(const fv_conv_geometry *g, const winograd *w, const real *dy,
+                                   real *copy) {
+    if (!w->output_copy)
+        return dy;
+    fv_border b = {.size = {1, g->axis[1].out, g->axis[2].out},
+                   .high = {0, w->rows * TILE - g->axis[1].out, w->columns * TILE - g->axis[2].out},
+                   .channels = w->filters,
+                   .row = w->filters};
+    fv_copy_with_border(&b, dy, copy);
+    return copy;
+}
+
+/* The input's part of a padded gradient. */
+static void crop_gradient(const fv_conv_geometry *g, const winograd *w, const real *padded,
+                          real *dx) {
+    size_t row = (size_t)(w->columns * TILE + EDGE) * (size_t)w->channels;
+    size_t width = (size_t)g->axis[2].in * (size_t)w->channels;
+    padded += (size_t)g->axis[1].before * row + (size_t)g->axis[2].before * (size_t)w->channels;
+    for (int h = 0; h < g->axis[1].in; h++)
+        memcpy(dx + (size_t)h * width, padded + (size_t)h * row, width * sizeof(real));
+}
+
+/* ---- Blocks of tiles
+ * ----------------------------------------------------------------------------------- */
+
+typedef struct arrays {
+    const fv_kernels *k;
+    const real *x, *dy; /* padded */
+    real *y, *dx;       /* dx padded; NULL: not wanted */
+    real *v, *z;        /* points of a block */
+    ptrdiff_t x_row, y_row, dy_row;
+    const real *forward, *bias, *back; /* packed */
+    real *sums;                        /* of the kernel gradient's points */
+    bool add;                          /* to what `sums` holds */
+} arrays;
+
+static void transform_inputs(const winograd *w, const arrays *a, int first, int count) {
+    for (int t = 0; t < count; t++) {
+        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
+        a->k->winograd_input(a->x + row * a->x_row + (ptrdiff_t)column * w->channels, a->x_row,
+                             w->channels, a->v + (ptrdiff_t)t * w->channels, w->v_step);
+    }
+}
+
+/* z = v U, point by point. */
+static void forward_products(const winograd *w, const arrays *a, int count) {
+    const ptrdiff_t zero = 0;
+    fv_product p = {.rows = count,
+                    .depth = w->channels,
+                    .terms = 1,
+                    .a_offset = &zero,
+                    .a_row = w->channels,
+                    .a_column = 1,
+                    .b_offset = &zero,
+                    .b_row = a->k->panel,
+                    .c_row = w->filters};
+    for (ptrdiff_t e = 0; e < POINTS; e++)
+        for (int f = 0; f < w->filters; f += a->k->panel) {
+            p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
+            p.a = a->v + e * w->v_step;
+            p.b = a->forward + e * (ptrdiff_t)forward_point(w, a->k) + (ptrdiff_t)f * w->channels;
+            p.c = a->z + e * w->z_step + f;
+            a->k->product(&p);
+        }
+}
+
+static void forward_block(const fv_conv_geometry *g, const winograd *w, const arrays *a, bool relu,
+                          int first, int count) {
+    transform_inputs(w, a, first, count);
+    forward_products(w, a, count);
+    for (int t = 0; t < count; t++) {
+        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
+        int rows = g->axis[1].out - row < TILE ? g->axis[1].out - row : TILE;
+        int columns = g->axis[2].out - column < TILE ? g->axis[2].out - column : TILE;
+        a->k->winograd_output(a->z + (ptrdiff_t)t * w->filters, w->z_step, w->filters, a->bias,
+                              relu, rows, columns,
+                              a->y + row * a->y_row + (ptrdiff_t)column * w->filters, a->y_row);
+    }
+}
+
+/* sums += v' z for each point: the kernel's gradient. */
+static void weight_products(const winograd *w, const arrays *a, ptrdiff_t e, int count) {
+    const ptrdiff_t zero = 0;
+    fv_product p = {.rows = w->channels,
+                    .depth = count,
+                    .terms = 1,
+                    .a = a->v + e * w->v_step,
+                    .a_offset = &zero,
+                    .a_row = 1,
+                    .a_column = w->channels,
+                    .b_offset = &zero,
+                    .b_row = w->filters,
+                    .c_row = w->filters,
+                    .add = a->add};
+    for (int f = 0; f < w->filters; f += a->k->panel) {
+        p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
+        p.b = a->z + e * w->z_step + f;
+        p.c = a->sums + e * (ptrdiff_t)kernel_count(w) + f;
+        a->k->product(&p);
+    }
+}
+
+/* v = z U', in place of the input's points: they have done their work. */
+static void input_products(const winograd *w, const arrays *a, ptrdiff_t e, int count) {
+    const ptrdiff_t zero = 0;
+    fv_product p = {.rows = count,
+                    .depth = w->filters,
+                    .terms = 1,
+                    .a = a->z + e * w->z_step,
+                    .a_offset = &zero,
+                    .a_row = w->filters,
+                    .a_column = 1,
+                    .b_offset = &zero,
+                    .b_row = a->k->panel,
+                    .c_row = w->channels};
+    for (int c = 0; c < w->channels; c += a->k->panel) {
+        p.columns = w->channels - c < a->k->panel ? w->channels - c : a->k->panel;
+        p.b = a->back + e * (ptrdiff_t)backward_point(w, a->k) + (ptrdiff_t)c * w->filters;
+        p.c = a->v + e * w->v_step + c;
+        a->k->product(&p);
+    }
+}
+
+static void backward_block(const winograd *w, const arrays *a, int first, int count) {
+    transform_inputs(w, a, first, count);
+    for (int t = 0; t < count; t++) {
+        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
+        a->k->winograd_output_back(a->dy + row * a->dy_row + (ptrdiff_t)column * w->filters,
+                                   a->dy_row, w->filters, a->z + (ptrdiff_t)t * w->filters,
+                                   w->z_step);
+    }
+    for (ptrdiff_t e = 0; e < POINTS; e++) {
+        weight_products(w, a, e, count);
+        if (a->dx)
+            input_products(w, a, e, count);
+    }
+    for (int t = 0; a->dx && t < count; t++) {
+        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
+        a->k->winograd_input_back(a->v + (ptrdiff_t)t * w->channels, w->v_step, w->channels,
+                                  a->dx + row * a->x_row + (ptrdiff_t)column * w->channels,
+                                  a->x_row);
+    }
+}
+
+/* ---- Samples
+ * --------------------------------------------------------------------------------------------- */
+
+static size_t sample_inputs(const fv_conv_geometry *g) {
+    return (size_t)g->axis[1].in * (size_t)g->axis[2].in * (size_t)g->channels;
+}
+
+static size_t sample_outputs(const fv_conv_geometry *g) {
+    return (size_t)g->axis[1].out * (size_t)g->axis[2].out * (size_t)g->filters;
+}
+
+static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const fv_call *call) {
+    const fv_kernels *k = call->kernels;
+    arrays a = {.k = k,
+                .v = (real *)call->scratch,
+                .x_row = (ptrdiff_t)g->axis[2].in * w->channels,
+                .y_row = (ptrdiff_t)g->axis[2].out * w->filters,
+                .dy_row = (ptrdiff_t)w->columns * TILE * w->filters,
+                .forward = call->packed,
+                .sums = (real *)call->held,
+                .add = !call->first};
+    a.z = a.v + POINTS * w->v_step;
+    a.bias = a.forward + (size_t)POINTS * forward_point(w, k);
+    a.back = a.bias + w->filters + (size_t)POINTS * kernel_count(w);
+    if (w->input_copy)
+        a.x_row = (ptrdiff_t)(w->columns * TILE + EDGE) * w->channels;
+    return a;
+}
+
+void fv_conv_winograd_forward(const fv_conv_geometry *g, const fv_call *call) {
+    winograd w = measure(g, call->kernels);
+    arrays a = point_arrays(g, &w, call);
+    real *copy = a.z + POINTS * w.z_step;
+    for (int s = 0; s < call->samples; s++) {
+        a.x = padded_input(g, &w, call->in[0] + (size_t)s * sample_inputs(g), copy);
+        a.y = call->out + (size_t)s * sample_outputs(g);
+        for (int t = 0; t < w.rows * w.columns; t += w.block) {
+            int left = w.rows * w.columns - t;
+            forward_block(g, &w, &a, call->activation == FV_RELU, t,
+                          left < w.block ? left : w.block);
+        }
+    }
+}
+
+static void backward_sample(const fv_conv_geometry *g, const winograd *w, const fv_call *call,
+                            arrays *a, int s) {
+    real *copy = a->z + POINTS * w->z_step;
+    real *dy_copy = copy + w->input_copy, *dx_copy = dy_copy + w->output_copy;
+    real *dx = call->in_gradient[0] ? call->in_gradient[0] + (size_t)s * sample_inputs(g) : NULL;
+    a->x = padded_input(g, w, call->in[0] + (size_t)s * sample_inputs(g), copy);
+    a->dy = padded_gradient(g, w, call->out_gradient + (size_t)s * sample_outputs(g), dy_copy);
+    a->dx = dx && w->input_copy ? dx_copy : dx;
+    if (a->dx)
+        memset(a->dx, 0, (w->input_copy ? w->input_copy : sample_inputs(g)) * sizeof(real));
+    for (int t = 0; t < w->rows * w->columns; t += w->block, a->add = true) {
+        int left = w->rows * w->columns - t;
+        backward_block(w, a, t, left < w->block ? left : w->block);
+    }
+    if (dx && w->input_copy)
+        crop_gradient(g, w, dx_copy, dx);
+    if (call->weight_gradients[1])
+        call->kernels->add_rows((size_t)g->axis[1].out * (size_t)g->axis[2].out, w->filters,
+                                w->filters, call->out_gradient + (size_t)s * sample_outputs(g),
+                                call->weight_gradients[1]);
+}
+
+void fv_conv_winograd_backward(const fv_conv_geometry *g, const fv_call *call) {
+    winograd w = measure(g, call->kernels);
+    arrays a = point_arrays(g, &w, call);
+    if (call->first && call->weight_gradients[1])
+        memset(call->weight_gradients[1], 0, (size_t)w.filters * sizeof(real));
+    for (int s = 0; s < call->samples; s++)
+        backward_sample(g, &w, call, &a, s);
+    if (call->last)
+        call->kernels->winograd_weights_back(kernel_count(&w), a.sums, call->weight_gradients[0]);
+}
