@@ -24,16 +24,16 @@
 
 enum { FRONT = 256, BACK = 512, CANARY = 0xFF };
 
-/* With AddressSanitizer the canaries but the slack are out of bounds while the buffer lives. */
+/* With AddressSanitizer the canaries are out of bounds while the buffer lives. */
 static void forbid(const guarded *g, bool forbidden) {
 #ifdef GUARD_ASAN
-    unsigned char *back = g->block + FRONT + g->bytes + GUARD_SLACK;
+    unsigned char *back = g->block + FRONT + g->bytes + g->readable;
     if (forbidden) {
         __asan_poison_memory_region(g->block, FRONT);
-        __asan_poison_memory_region(back, BACK - GUARD_SLACK);
+        __asan_poison_memory_region(back, BACK - g->readable);
     } else {
         __asan_unpoison_memory_region(g->block, FRONT);
-        __asan_unpoison_memory_region(back, BACK - GUARD_SLACK);
+        __asan_unpoison_memory_region(back, BACK - g->readable);
     }
 #else
     (void)g;
@@ -42,7 +42,11 @@ static void forbid(const guarded *g, bool forbidden) {
 }
 
 guarded guard_new(size_t bytes) {
-    guarded g = {.bytes = bytes};
+    return guard_new_readable(bytes, 0);
+}
+
+guarded guard_new_readable(size_t bytes, size_t readable) {
+    guarded g = {.bytes = bytes, .readable = readable};
     size_t whole = (FRONT + bytes + BACK + 63) / 64 * 64;
     g.block = aligned_alloc(64, whole);
     if (!g.block)

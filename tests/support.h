@@ -11,17 +11,16 @@
 /* ---- Guarded buffers ------------------------------------------------------------------------- */
 
 /* `bytes` of memory, 64-byte aligned, between canaries. It starts as NaN (every byte 0xFF), so what
- * nobody wrote shows. Kernels may read, never write, up to GUARD_SLACK bytes past the end (see
- * fv_product's b); reads further out or in front are errors where AddressSanitizer looks on. */
-enum { GUARD_SLACK = 64 };
-
+ * nobody wrote shows. Writes outside are noticed by guard_check(), reads by AddressSanitizer. */
 typedef struct guarded {
     unsigned char *block;
     size_t bytes;
-    void *data; /* NULL where bytes is 0 */
+    size_t readable; /* bytes past the end that may be read (see fv_product's b), never written */
+    void *data;      /* NULL where bytes is 0 */
 } guarded;
 
 guarded guard_new(size_t bytes);
+guarded guard_new_readable(size_t bytes, size_t readable);
 void guard_clear(const guarded *g);                   /* to NaN again */
 void guard_check(const guarded *g, const char *what); /* fails the test if a canary is gone */
 void guard_free(guarded *g);

@@ -1073,10 +1073,10 @@ static void test_every_layer_has_an_oracle(void **state) {
 
 static void test_oracle(void **state) {
     const oracle *o = *state;
-    case_count = refused_count = run_count = 0;
+    case_count = refused_count = run_count = other_algorithm_count = 0;
     o->cases(o);
-    print_message("%s: %u cases, %u of them refused, %u runs\n", o->type, case_count, refused_count,
-                  run_count);
+    print_message("%s: %u cases, %u of them refused; %u runs, %u by other than direct algorithms\n",
+                  o->type, case_count, refused_count, run_count, other_algorithm_count);
     assert_true(case_count > 0);
 }
 

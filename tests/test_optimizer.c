@@ -210,7 +210,7 @@ static void test_unknown(void **argument) {
     fv_train_options options = {.optimizer = "adem"};
     assert_int_equal(fv_optimizer_make(&options, tables[0], &optimizer), FV_INVALID);
     assert_non_null(strstr(fv_error_message(), "adem"));
-    assert_non_null(strstr(fv_error_message(), "did you mean adam"));
+    assert_non_null(strstr(fv_error_message(), "did you mean \"adam\""));
 }
 
 static int set_up(void **argument) {

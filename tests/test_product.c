@@ -74,12 +74,14 @@ static void make_case(product_case *x, numbers *n, const fv_kernels *kernels, bo
     choose_strides(n, p, kernels->vector);
     size_t a = span(p->a_row, p->rows, p->a_column, p->depth);
     size_t b = span(p->b_row, p->depth, 1, p->columns), terms = (size_t)p->terms;
+    /* B and the bias may be read to the next whole vector. */
+    size_t slack = (size_t)(kernels->vector - 1) * sizeof(real);
     place_blocks(n, p->terms, a, x->a_offset);
     place_blocks(n, p->terms, b, x->b_offset);
     x->a = guard_new(a * terms * sizeof(real));
-    x->b = guard_new(b * terms * sizeof(real));
+    x->b = guard_new_readable(b * terms * sizeof(real), slack);
     x->c = guard_new(span(p->c_row, p->rows, 1, p->columns) * sizeof(real));
-    x->bias = guard_new((size_t)p->columns * sizeof(real));
+    x->bias = guard_new_readable((size_t)p->columns * sizeof(real), slack);
     fill(n, integers, a * terms, reals(&x->a));
     fill(n, integers, b * terms, reals(&x->b));
     fill(n, integers, (size_t)p->columns, reals(&x->bias));

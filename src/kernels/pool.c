@@ -69,16 +69,31 @@ FV_INLINE void max_channels(const fv_window *w, const span *s, const real *x, in
             }
 }
 
-static void store_winners(const fv_window *w, void *winners, size_t index, ivec winner, int count) {
-    if (narrow(w))
-        for (int i = 0; i < count; i++)
-            ((uint8_t *)winners)[index + (size_t)i] = (uint8_t)winner[i];
+/* Winners as bytes or as int32_t, to and from lanes. */
+typedef uint8_t bytes_of_lanes __attribute__((vector_size(VL), aligned(1), may_alias));
+typedef int32_t ints_of_lanes __attribute__((vector_size(4 * VL), aligned(4), may_alias));
+
+FV_INLINE void store_winners(bool bytes, void *winners, size_t index, ivec winner, int count) {
+    bytes_of_lanes as_bytes = __builtin_convertvector(winner, bytes_of_lanes);
+    ints_of_lanes as_ints = __builtin_convertvector(winner, ints_of_lanes);
+    if (bytes)
+        memcpy((uint8_t *)winners + index, &as_bytes, (size_t)count);
     else
-        for (int i = 0; i < count; i++)
-            ((int32_t *)winners)[index + (size_t)i] = (int32_t)winner[i];
+        memcpy((int32_t *)winners + index, &as_ints, (size_t)count * sizeof(int32_t));
 }
 
-static void max_window(const fv_window *w, const span *s, size_t position, void *argument) {
+FV_INLINE ivec load_winners(bool bytes, const void *winners, size_t index, int count) {
+    bytes_of_lanes as_bytes = {0};
+    ints_of_lanes as_ints = {0};
+    if (bytes) {
+        memcpy(&as_bytes, (const uint8_t *)winners + index, (size_t)count);
+        return __builtin_convertvector(as_bytes, ivec);
+    }
+    memcpy(&as_ints, (const int32_t *)winners + index, (size_t)count * sizeof(int32_t));
+    return __builtin_convertvector(as_ints, ivec);
+}
+
+FV_INLINE void max_window(const fv_window *w, const span *s, size_t position, void *argument) {
     const pool_arrays *arrays = argument;
     for (int c = 0; c < w->channels; c += VL) {
         int count = w->channels - c < VL ? w->channels - c : VL;
@@ -92,8 +107,10 @@ static void max_window(const fv_window *w, const span *s, size_t position, void 
             max_channels(w, s, arrays->x, c, count, &largest, &winner);
             store_some(arrays->y + index, largest, count);
         }
-        if (arrays->winners)
-            store_winners(w, arrays->winners, index, winner, count);
+        if (arrays->winners && count == VL)
+            store_winners(narrow(w), arrays->winners, index, winner, VL);
+        else if (arrays->winners)
+            store_winners(narrow(w), arrays->winners, index, winner, count);
     }
 }
 
@@ -102,17 +119,32 @@ void FV_LOCAL(maxpool)(const fv_window *w, const real *x, real *y, void *winners
     each_window(w, max_window, &arrays);
 }
 
-static void max_back_window(const fv_window *w, const span *s, size_t position, void *argument) {
+/* Each cell of the window gets the gradient of the channels that it won. */
+FV_INLINE void max_back_channels(const fv_window *w, const span *s, const pool_arrays *arrays,
+                                 size_t index, int channel, int count) {
+    ivec winner = load_winners(narrow(w), arrays->winners, index, count);
+    vec dy = count == VL ? load(arrays->dy + index) : load_some(arrays->dy + index, count);
+    for (int d = s->low[0]; d < s->high[0]; d++)
+        for (int h = s->low[1]; h < s->high[1]; h++)
+            for (int i = s->low[2]; i < s->high[2]; i++) {
+                real *dx = arrays->dx + pixel(w, d, h, i) + channel;
+                ivec cell = cell_number(w, s, d, h, i) - (ivec){0};
+                vec won = keep_where((ivec)(winner == cell), dy);
+                if (count == VL)
+                    store(dx, load(dx) + won);
+                else
+                    store_some(dx, load_some(dx, count) + won, count);
+            }
+}
+
+FV_INLINE void max_back_window(const fv_window *w, const span *s, size_t position, void *argument) {
     const pool_arrays *arrays = argument;
-    for (int c = 0; c < w->channels; c++) {
-        size_t index = position * (size_t)w->channels + (size_t)c;
-        int cell = narrow(w) ? ((const uint8_t *)arrays->winners)[index]
-                             : ((const int32_t *)arrays->winners)[index];
-        int i = cell % w->size[2], h = cell / w->size[2] % w->size[1],
-            d = cell / w->size[2] / w->size[1];
-        arrays->dx[pixel(w, s->start[0] + d, s->start[1] + h, s->start[2] + i) + c] +=
-            arrays->dy[index];
-    }
+    size_t index = position * (size_t)w->channels;
+    int c = 0;
+    for (; c + VL <= w->channels; c += VL)
+        max_back_channels(w, s, arrays, index + (size_t)c, c, VL);
+    if (c < w->channels)
+        max_back_channels(w, s, arrays, index + (size_t)c, c, w->channels - c);
 }
 
 static size_t input_bytes(const fv_window *w) {

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "kernels/kernels.h"
+#include <float.h>
 #include <fovea.h>
 
 /* ---- The parameter table: the parser, the printer and the manual all read it ---------------- */
@@ -25,6 +26,8 @@ typedef enum fv_param_type {
     FV_PARAM_NAME,    /* char[32] field */
     FV_PARAM_COUNT,   /* int64_t field */
 } fv_param_type;
+
+#define FV_ABOVE_ZERO DBL_MIN /* as fv_param.low: 0 itself is not allowed */
 
 typedef struct fv_param {
     const char *key;

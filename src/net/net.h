@@ -70,8 +70,9 @@ void fv_weight_from_file(const fv_weight *weight, const float *file, real *value
 /* ---- The .net text (text.c, print.c) -----------------------------------------------------------
  */
 
-/* The table of the `train` statement, for fv_train_options. */
+/* The table of the `train` statement, for fv_train_options (train_line.c). */
 extern const fv_param fv_train_params[];
+extern const char *const fv_loss_names[], *const fv_optimizer_names[]; /* ended by NULL */
 
 /* Sets one value of an options struct from its text. FV_INVALID with what was expected. */
 fv_status fv_param_parse(const fv_param *param, const char *text, void *options);

@@ -25,8 +25,6 @@ static fv_sample_loss cross_entropy(const real *z, int channels, int label, real
 static const fv_loss_type types[] = {
     {.name = "cross_entropy", .takes_over = FV_SOFTMAX, .sample = cross_entropy}};
 
-const char *const fv_loss_names[] = {"cross_entropy", NULL};
-
 fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss) {
     const fv_node *last = &net->nodes[net->count - 1];
     char place[128], shape[64];
@@ -34,11 +32,8 @@ fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type *
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!*name || strcmp(types[i].name, name) == 0)
             *loss = &types[i];
-    if (!*loss) {
-        const char *near = fv_nearest(name, fv_loss_names);
-        return fv_fail(FV_INVALID, "unknown loss %s%s%s", name, near ? ": did you mean " : "",
-                       near ? near : " (known: cross_entropy)");
-    }
+    if (!*loss)
+        return fv_fail_unknown("loss", name, fv_loss_names);
     if (last->output.rank != 0)
         return fv_fail(FV_SHAPE,
                        "%s needs a vector of classes, but the output of %s is %s (end the net "

@@ -1,4 +1,4 @@
-/* Optimisers: their defaults in Keras and in PyTorch, and the numbers of each step. The updates,
+/* Optimisers: their state and the numbers of each step (defaults: net/train_line.c). The updates,
  * for each weight w with gradient g, are kernels (kernels/update.c):
  *
  *   sgd       Keras:   v = momentum v - lr g;  w += v
@@ -14,40 +14,24 @@
 #include <stddef.h>
 #include <string.h>
 
-typedef struct defaults {
-    double lr, momentum, rho, beta1, beta2, epsilon;
-} defaults;
-
 typedef struct optimizer_type {
     const char *name;
     int slots;
     size_t kernel; /* its place in fv_kernels */
     bool adam;
-    defaults by_formula[2]; /* FV_KERAS, FV_TORCH */
 } optimizer_type;
 
 static const optimizer_type types[] = {
-    {.name = "sgd",
-     .slots = 1,
-     .kernel = offsetof(fv_kernels, sgd),
-     .by_formula = {{.lr = 0.01}, {.lr = 0.001}}},
-    {.name = "adadelta",
-     .slots = 2,
-     .kernel = offsetof(fv_kernels, adadelta),
-     .by_formula = {{.lr = 0.001, .rho = 0.95, .epsilon = 1e-7},
-                    {.lr = 1.0, .rho = 0.9, .epsilon = 1e-6}}},
-    {.name = "adam",
-     .slots = 2,
-     .kernel = offsetof(fv_kernels, adam),
-     .adam = true,
-     .by_formula = {{.lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7},
-                    {.lr = 0.001, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}}},
+    {.name = "sgd", .slots = 1, .kernel = offsetof(fv_kernels, sgd)},
+    {.name = "adadelta", .slots = 2, .kernel = offsetof(fv_kernels, adadelta)},
+    {.name = "adam", .slots = 2, .kernel = offsetof(fv_kernels, adam), .adam = true},
 };
 
-const char *const fv_optimizer_names[] = {"sgd", "adadelta", "adam", NULL};
-
-static double or_default(double value, double fallback) {
-    return value != 0 ? value : fallback;
+static const optimizer_type *find_type(const char *name) {
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].name, name) == 0)
+            return &types[i];
+    return NULL;
 }
 
 static fv_update_kernel *kernel_of(const optimizer_type *type, const fv_kernels *kernels) {
@@ -57,40 +41,36 @@ static fv_update_kernel *kernel_of(const optimizer_type *type, const fv_kernels 
     return kernel;
 }
 
+/* In single precision 1 - 0.999 would be off by 1e-5: it is rounded once, from double. */
+static fv_update round_numbers(const fv_train_options *o) {
+    return (fv_update){.lr = (real)o->lr,
+                       .momentum = (real)o->momentum,
+                       .rho = (real)o->rho,
+                       .new_rho = (real)(1 - o->rho),
+                       .beta1 = (real)o->beta1,
+                       .new_beta1 = (real)(1 - o->beta1),
+                       .beta2 = (real)o->beta2,
+                       .new_beta2 = (real)(1 - o->beta2),
+                       .epsilon = (real)o->epsilon,
+                       .torch = o->formula == FV_TORCH};
+}
+
 fv_status fv_optimizer_make(const fv_train_options *options, const fv_kernels *kernels,
                             fv_optimizer *optimizer) {
-    const optimizer_type *type = options->optimizer[0] ? NULL : &types[0];
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, options->optimizer) == 0)
-            type = &types[i];
-    if (!type) {
-        const char *near = fv_nearest(options->optimizer, fv_optimizer_names);
-        return fv_fail(FV_INVALID, "unknown optimizer %s%s%s", options->optimizer,
-                       near ? ": did you mean " : " (known: sgd, adadelta, adam)",
-                       near ? near : "");
-    }
-    const defaults *d = &type->by_formula[options->formula == FV_TORCH];
+    fv_train_options all = *options;
+    fv_train_resolve(&all);
+    const optimizer_type *type = find_type(all.optimizer);
+    if (!type)
+        return fv_fail_unknown("optimizer", options->optimizer, fv_optimizer_names);
+    bool plain = strcmp(type->name, "sgd") == 0 && all.momentum == 0;
     *optimizer = (fv_optimizer){.name = type->name,
                                 .update = kernel_of(type, kernels),
-                                .slots = type->slots,
-                                .adam = type->adam,
-                                .lr = or_default(options->lr, d->lr),
-                                .beta1 = or_default(options->beta1, d->beta1),
-                                .beta2 = or_default(options->beta2, d->beta2)};
-    fv_update *u = &optimizer->numbers;
-    u->torch = options->formula == FV_TORCH;
-    u->lr = (real)optimizer->lr;
-    u->momentum = (real)or_default(options->momentum, d->momentum);
-    double rho = or_default(options->rho, d->rho);
-    u->rho = (real)rho;
-    u->new_rho = (real)(1 - rho);
-    u->beta1 = (real)optimizer->beta1;
-    u->new_beta1 = (real)(1 - optimizer->beta1);
-    u->beta2 = (real)optimizer->beta2;
-    u->new_beta2 = (real)(1 - optimizer->beta2);
-    u->epsilon = (real)or_default(options->epsilon, d->epsilon);
-    if (type == &types[0] && u->momentum == 0)
-        optimizer->slots = 0;
+                                .slots = plain ? 0 : type->slots,
+                                .numbers = round_numbers(&all),
+                                .lr = all.lr,
+                                .beta1 = all.beta1,
+                                .beta2 = all.beta2,
+                                .adam = type->adam};
     return FV_OK;
 }
 

@@ -26,7 +26,6 @@ typedef struct fv_loss_type {
                              real *gradient);
 } fv_loss_type;
 
-extern const char *const fv_loss_names[]; /* ended by NULL */
 /* The loss of that name ("" is cross_entropy), checked against the net's last layer. */
 fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss);
 
@@ -44,7 +43,6 @@ typedef struct fv_optimizer {
     bool adam;               /* its rate depends on the step */
 } fv_optimizer;
 
-extern const char *const fv_optimizer_names[];
 /* The net's optimiser with all defaults filled in. */
 fv_status fv_optimizer_make(const fv_train_options *options, const fv_kernels *kernels,
                             fv_optimizer *optimizer);
