@@ -2,74 +2,15 @@
 # The command as a user meets it: exit statuses, messages and files of good and bad calls.
 # usage: tests/cli.sh path/to/fovea
 set -u
+. "$(dirname "$0")/shell.sh"
+begin "${1:?usage: cli.sh path/to/fovea}"
 
-case ${1:?usage: cli.sh path/to/fovea} in
-/*) fovea=$1 ;;
-*) fovea=$PWD/$1 ;;
-esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-export FOVEA_DATA="$work/data" FOVEA_NETS="$work/nets" HOME="$work"
-failures=0
+# ---- A data set of 4x4 pictures, and nets --------------------------------------------------------
 
-verdict() { # status of the check, its name
-    if [ "$1" -eq 0 ]; then
-        echo "ok    $2"
-    else
-        echo "FAIL  $2"
-        sed 's/^/      | /' "${3:-out}" "${4:-err}"
-        failures=$((failures + 1))
-    fi
-}
-
-# expect STATUS PATTERN ARGUMENT...: fovea ends with STATUS, and what it prints on standard output
-# (status 0) or standard error has PATTERN in it; nothing is asked of it where PATTERN is empty.
-expect() {
-    wanted=$1
-    pattern=$2
-    shift 2
-    timeout 120 "$fovea" "$@" >out 2>err </dev/null
-    status=$?
-    [ "$wanted" -eq 0 ] && where=out || where=err
-    [ "$status" -eq "$wanted" ] && { [ -z "$pattern" ] || grep -Eq -e "$pattern" "$where"; }
-    verdict $? "fovea $* -> $wanted (is $status), $pattern"
-}
-
-that() { # a command that must succeed
-    "$@" >report 2>&1
-    verdict $? "$*" report /dev/null
-}
-
-that_not() { # a command that must fail
-    if "$@" >report 2>&1; then false; else true; fi
-    verdict $? "not $*" report /dev/null
-}
-
-# ---- A data set of 4x4 pictures, bright on the left (class 0) or on the right (class 1) -----------
-
-make_split() { # folder, prefix, count (below 128)
-    count=$(printf '\\%03o' "$3")
-    pictures=$1/$2-images-idx3-ubyte
-    labels=$1/$2-labels-idx1-ubyte
-    printf '\000\000\010\003\000\000\000'"$count"'\000\000\000\004\000\000\000\004' >"$pictures"
-    printf '\000\000\010\001\000\000\000'"$count" >"$labels"
-    i=0
-    while [ "$i" -lt "$3" ]; do
-        bright=$(printf '\\%03o' $((100 + i)))
-        row="$bright$bright\\000\\000"
-        [ $((i % 2)) -eq 1 ] && row="\\000\\000$bright$bright"
-        printf "$row$row$row$row" >>"$pictures"
-        printf "\\00$((i % 2))" >>"$labels"
-        i=$((i + 1))
-    done
-}
-
-mkdir -p data/sides data/broken nets
-make_split data/sides train 48
-make_split data/sides t10k 16
-make_split data/broken train 8
-make_split data/broken t10k 8
+make_split data/sides train 48 4
+make_split data/sides t10k 16 4
+make_split data/broken train 8 4
+make_split data/broken t10k 8 4
 printf '\001' >>data/broken/train-labels-idx1-ubyte
 
 make_npy() { # file, samples (one digit): zeros of 4x4x1
@@ -220,32 +161,8 @@ fi
 
 # ---- Interrupted and resumed ----------------------------------------------------------------------
 
-interrupt() { # signal, status, then arguments
-    signal=$1
-    wanted=$2
-    shift 2
-    rm -f seen
-    "$fovea" "$@" >out 2>err </dev/null &
-    process=$!
-    tries=0
-    until [ -s long/log.csv ] && [ "$(wc -l <long/log.csv)" -gt "$rows" ] || [ $tries -gt 300 ]; do
-        sleep 0.1
-        tries=$((tries + 1))
-    done
-    kill -s "$signal" "$process"
-    wait "$process"
-    status=$?
-    [ "$status" -eq "$wanted" ] &&
-        grep -Eq 'interrupted at step [0-9]+: saved; resume with: .*train tiny.* --resume$' err
-    verdict $? "SIG$signal -> $wanted (is $status)"
-}
-
-rows=1
-interrupt INT 130 train tiny --data sides --epochs 100000 --out long
-that test "$(grep -o -e '--resume' err | wc -l)" -eq 1
-rows=$(wc -l <long/log.csv)
-interrupt TERM 143 train tiny --data sides --epochs 100000 --out long --resume
-that test "$(grep -o -e '--resume' err | wc -l)" -eq 1
+interrupt INT 130 long/log.csv train tiny --data sides --epochs 100000 --out long
+interrupt TERM 143 long/log.csv train tiny --data sides --epochs 100000 --out long --resume
 expect 1 'another net' train tiny --data sides --set conv1.filters=5 --epochs 100000 --out long --resume
 expect 1 'seed' train tiny --data sides --seed 9 --epochs 100000 --out long --resume
 
@@ -327,9 +244,4 @@ expect 1 'nosuch' check nosuch
 
 that_not sh -c "'$fovea' info tiny >/dev/full"
 
-echo
-if [ $failures -gt 0 ]; then
-    echo "$failures checks failed"
-    exit 1
-fi
-echo "all checks passed"
+finish

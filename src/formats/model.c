@@ -355,8 +355,8 @@ static fv_net *read_net(const fv_tensors *tensors, const char *path, const char 
     const char *written = fv_tensors_metadata(tensors, version_key);
     if (text == NULL) {
         fv_fail(FV_FORMAT,
-                "%s: only weights, no net: its metadata has no \"%s\". Load a file that fovea "
-                "saved, or give these weights to the .net file that they belong to",
+                "%s: only weights, no net: its metadata has no \"%s\". Give a model file that "
+                "fovea saved; this version cannot join such weights with a .net file",
                 path, net_key);
         return NULL;
     }

@@ -98,6 +98,8 @@ void fv_train_resolve(fv_train_options *options);
 enum { FV_NAME_SIZE = 64 };
 void fv_default_name(const fv_layer_type *type, int *counts, char name[FV_NAME_SIZE]);
 
+enum { FV_MOST_TEXT = 16 << 20 }; /* bytes of a .net text */
+
 /* fovea train --set LAYER.KEY=VALUE or train.KEY=VALUE: applied to the text before building. */
 fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
                           const char *const *settings, int setting_count);

@@ -1,18 +1,14 @@
-/* The .net text: one statement a line, each made a node as it is read; and nets found by name.
- * Called by the public fv_net_load and fv_net_parse, and by the model files, which hold the text
- * of their net. */
+/* The .net text: one statement a line, each made a node as it is read. Called by the public
+ * fv_net_parse, and by formats: .net files, and model files, which hold the text of their net. */
 #include "base/text.h"
-#include "base/file.h"
-#include "formats/formats.h"
 #include "net/net.h"
-#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MOST_BYTES = 16 << 20, /* of a text */
-    MOST_LINE = 4096,      /* bytes of a line */
-    MOST_PARAMS = 64,      /* bits of statement.given */
+    MOST_LINE = 4096, /* bytes of a line */
+    MOST_PARAMS = 64, /* bits of statement.given */
 };
 
 typedef struct parser {
@@ -523,9 +519,9 @@ static fv_status check_all_read(parser *p) {
 }
 
 static fv_status begin(parser *p) {
-    if (p->size > MOST_BYTES) {
+    if (p->size > FV_MOST_TEXT) {
         return fv_fail(FV_FORMAT, "%.300s: %zu bytes; a .net text has at most %d", p->name, p->size,
-                       MOST_BYTES);
+                       FV_MOST_TEXT);
     }
     for (int i = 0; i < p->setting_count; i++) {
         if (!setting_dot(p->settings[i])) {
@@ -595,114 +591,4 @@ fv_net *fv_net_parse(const char *text, const char *name) {
         return NULL;
     }
     return fv_net_parse_with(text, strlen(text), name ? name : "net", NULL, 0);
-}
-
-/* ---- Files ---------------------------------------------------------------------------------- */
-
-static bool has_suffix(const char *text, const char *suffix) {
-    size_t size = strlen(text), tail = strlen(suffix);
-    return size > tail && strcmp(text + size - tail, suffix) == 0;
-}
-
-static fv_net *load_text(const char *path, const char *const *settings, int setting_count) {
-    char *text;
-    size_t size;
-    if (fv_read_file(path, MOST_BYTES, &text, &size) != FV_OK) {
-        return NULL;
-    }
-    fv_net *net = fv_net_parse_with(text, size, path, settings, setting_count);
-    fv_free(text);
-    return net;
-}
-
-/* Where nets are looked for by name, in this order; returns how many folders. */
-static int net_folders(const char *folders[3]) {
-    int count = 0;
-    const char *chosen = getenv("FOVEA_NETS");
-    if (chosen && *chosen) {
-        folders[count++] = chosen;
-    }
-    folders[count++] = FV_NETS_FOLDER;
-    folders[count++] = FV_SOURCE_NETS;
-    return count;
-}
-
-/* Copies into `near` the name of the net in this folder that is nearest to `name`, if one is
- * nearer than what stands there. */
-static void find_near(const char *folder, const char *name, char near[FV_NAME_SIZE]) {
-    DIR *open = opendir(folder);
-    for (struct dirent *entry = open ? readdir(open) : NULL; entry; entry = readdir(open)) {
-        size_t size = strlen(entry->d_name);
-        if (!has_suffix(entry->d_name, ".net") || size - 4 >= FV_NAME_SIZE) {
-            continue;
-        }
-        char found[FV_NAME_SIZE];
-        memcpy(found, entry->d_name, size - 4);
-        found[size - 4] = 0;
-        const char *candidates[] = {near[0] ? near : found, found, NULL};
-        const char *nearest = fv_nearest(name, candidates);
-        if (nearest == found) {
-            memcpy(near, found, sizeof found);
-        }
-    }
-    if (open) {
-        closedir(open);
-    }
-}
-
-static void fail_unknown_net(const char *name) {
-    const char *folders[3];
-    char near[FV_NAME_SIZE] = "";
-    fv_text places = {0};
-    int count = net_folders(folders);
-    for (int i = 0; i < count; i++) {
-        find_near(folders[i], name, near);
-        fv_text_add(&places, "%s%s", i > 0 ? ", " : "", folders[i]);
-    }
-    char *looked = fv_text_take(&places);
-    if (looked) {
-        fv_fail(FV_IO,
-                "no net is called \"%.63s\"; looked in %.600s%s%s%s (a file is given with its "
-                "suffix or a slash, as ./%.63s)",
-                name, looked, near[0] ? "; did you mean \"" : "", near, near[0] ? "\"?" : "", name);
-    }
-    fv_free(looked);
-}
-
-/* NAME.net in the folders of nets. */
-static fv_net *load_named(const char *name, const char *const *settings, int setting_count) {
-    const char *folders[3];
-    int count = net_folders(folders);
-    for (int i = 0; i < count; i++) {
-        fv_text text = {0};
-        fv_text_add(&text, "%s/%s.net", folders[i], name);
-        char *path = fv_text_take(&text);
-        if (!path) {
-            return NULL;
-        }
-        bool found = fv_is_file(path);
-        fv_net *net = found ? load_text(path, settings, setting_count) : NULL;
-        fv_free(path);
-        if (found) {
-            return net;
-        }
-    }
-    fail_unknown_net(name);
-    return NULL;
-}
-
-fv_net *fv_net_load_with(const char *path, const char *const *settings, int count) {
-    if (!path || !*path) {
-        fv_fail(FV_INVALID, "no name of a net was given");
-        return NULL;
-    }
-    if (has_suffix(path, ".safetensors")) {
-        return fv_model_load(path, settings, count);
-    }
-    return strpbrk(path, "/.") ? load_text(path, settings, count)
-                               : load_named(path, settings, count);
-}
-
-fv_net *fv_net_load(const char *path) {
-    return fv_net_load_with(path, NULL, 0);
 }
