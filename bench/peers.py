@@ -10,6 +10,7 @@ that may be its fastest, and the fastest of all of them is what fovea is compare
 pictures are made up and in memory as floats; nothing is read from files while the clock runs.
 """
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -25,135 +26,111 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ["numpy", "tensorflow", "keras", "torch"]
-PICTURES, WARM_UP_STEPS = 12800, 10
+CORES = len(os.sched_getaffinity(0))
+EPOCH_STEPS, WARM_UP_STEPS = 100, 10
 
 # The lecture's two programs, as in nets/*.net; the last layer's softmax is in the peers' losses.
+# normal: weights and biases drawn with sigma 1; else glorot uniform and 0.
 NETS = {
     "lecture-keras": {
         "layers": [["conv", 32, 3, "valid"], ["conv", 64, 3, "valid"], ["maxpool"],
                    ["dropout", 0.25], ["flatten"], ["dense", 128], ["dropout", 0.5],
                    ["logits", 10]],
-        "normal": False,  # glorot uniform, biases 0
-        "optimizer": "adadelta",
-    },
+        "normal": False, "optimizer": "adadelta"},
     "lecture-tensorflow": {
         "layers": [["conv", 32, 5, "same"], ["maxpool"], ["conv", 64, 5, "same"], ["maxpool"],
                    ["flatten"], ["dense", 1024], ["dropout", 0.25], ["logits", 10]],
-        "normal": True,  # every weight and bias from a normal distribution with sigma 1
-        "optimizer": "adam",
-    },
+        "normal": True, "optimizer": "adam"},
 }
 
-# Each peer in the configurations worth trying. Whether XLA or oneDNN's kernels are faster
-# depends on the processor, and so does the order of the channels; the environment is set for
-# the process.
+# Which is faster depends on the processor, so all run: TensorFlow's own kernels, oneDNN's or
+# XLA's; either order of the channels in PyTorch. (name, program, its options, its environment)
 PEERS = [
-    {"name": "Keras on TensorFlow", "worker": "keras", "jit": False,
-     "environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
-    {"name": "Keras on TensorFlow, oneDNN", "worker": "keras", "jit": False,
-     "environment": {"TF_ENABLE_ONEDNN_OPTS": "1"}},
-    {"name": "Keras on TensorFlow, XLA", "worker": "keras", "jit": True, "environment": {}},
-    {"name": "PyTorch", "worker": "torch", "last": False, "compile": False, "environment": {}},
-    {"name": "PyTorch, channels_last", "worker": "torch", "last": True, "compile": False,
-     "environment": {}},
+    ("Keras on TensorFlow", "keras", {"xla": False}, {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    ("Keras on TensorFlow, oneDNN", "keras", {"xla": False}, {"TF_ENABLE_ONEDNN_OPTS": "1"}),
+    ("Keras on TensorFlow, XLA", "keras", {"xla": True}, {}),
+    ("PyTorch", "torch", {"channels_last": False, "compile": False}, {}),
+    ("PyTorch, channels_last", "torch", {"channels_last": True, "compile": False}, {}),
 ]
 COMPILED_PEERS = [
-    {"name": "PyTorch, compiled", "worker": "torch", "last": False, "compile": True,
-     "environment": {}},
-    {"name": "PyTorch, compiled, channels_last", "worker": "torch", "last": True, "compile": True,
-     "environment": {}},
+    ("PyTorch, compiled", "torch", {"channels_last": False, "compile": True}, {}),
+    ("PyTorch, compiled, channels_last", "torch", {"channels_last": True, "compile": True}, {}),
 ]
 
 
 # ---- The peers' training, in processes of their own ---------------------------------------------
 
-def make_samples():
-    """Noise and labels in turn, as `fovea bench` has them, but scaled already."""
+def make_samples(batch):
+    """An epoch of noise, with labels in turn as `fovea bench` has them."""
     import numpy
-    pictures = numpy.random.default_rng(1).random((PICTURES, 28, 28, 1), dtype=numpy.float32)
-    return pictures, numpy.arange(PICTURES) % 10
+    count = EPOCH_STEPS * batch
+    pictures = numpy.random.default_rng(1).random((count, 28, 28, 1), dtype=numpy.float32)
+    return pictures, numpy.arange(count) % 10
 
 
-def keras_layer(layer, normal):
-    import keras
-    start = {}
-    if normal:
-        start = {"kernel_initializer": keras.initializers.RandomNormal(stddev=1.0),
-                 "bias_initializer": keras.initializers.RandomNormal(stddev=1.0)}
-    kind, *values = layer
+def keras_layer(kind, values, start):
+    from keras import layers
     if kind == "conv":
-        return keras.layers.Conv2D(values[0], values[1], padding=values[2], activation="relu",
-                                   **start)
-    if kind == "dense":
-        return keras.layers.Dense(values[0], activation="relu", **start)
-    if kind == "logits":
-        return keras.layers.Dense(values[0], **start)
-    if kind == "dropout":
-        return keras.layers.Dropout(values[0])
-    return {"maxpool": keras.layers.MaxPooling2D, "flatten": keras.layers.Flatten}[kind]()
-
-
-def keras_model(net, jit):
-    import keras
-    keras.utils.set_random_seed(1)
-    model = keras.Sequential([keras.Input((28, 28, 1))] +
-                             [keras_layer(layer, net["normal"]) for layer in net["layers"]])
-    if net["optimizer"] == "adadelta":
-        optimizer = keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95, epsilon=1e-7)
-    else:
-        optimizer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-8)
-    model.compile(optimizer=optimizer, jit_compile=jit,
-                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model
+        return layers.Conv2D(values[0], values[1], padding=values[2], activation="relu", **start)
+    if kind in ("dense", "logits"):
+        activation = "relu" if kind == "dense" else None
+        return layers.Dense(values[0], activation=activation, **start)
+    return {"maxpool": layers.MaxPooling2D, "dropout": layers.Dropout,
+            "flatten": layers.Flatten}[kind](*values)
 
 
 def train_keras(job):
-    """model.fit, with no metrics and no shuffling, until the time is up."""
+    """model.fit without metrics or shuffling, five steps a call, until the time is up."""
     import tensorflow
     tensorflow.config.threading.set_intra_op_parallelism_threads(job["threads"])
     tensorflow.config.threading.set_inter_op_parallelism_threads(job["threads"])
     import keras
+    keras.utils.set_random_seed(1)
+    net, calls_steps = NETS[job["net"]], 5
 
     class Clock(keras.callbacks.Callback):
-        def __init__(self):
-            super().__init__()
-            self.ends = []
+        ends = []
 
         def on_train_batch_end(self, batch, logs=None):
             self.ends.append(time.perf_counter())
-            measured = self.ends[WARM_UP_STEPS:]
-            if measured and measured[-1] - measured[0] > job["seconds"]:
+            measured = self.ends[WARM_UP_STEPS // calls_steps:]
+            if len(measured) > 1 and measured[-1] - measured[0] > job["seconds"]:
                 self.model.stop_training = True
 
-    pictures, labels = make_samples()
-    model = keras_model(NETS[job["net"]], job["jit"])
-    clock = Clock()
-    model.fit(pictures, labels, batch_size=job["batch"], epochs=1000000, shuffle=False, verbose=0,
-              callbacks=[clock])
-    ends = clock.ends[WARM_UP_STEPS:]
-    return [end - begin for begin, end in zip(ends, ends[1:])], model.count_params()
+    normal = keras.initializers.RandomNormal
+    start = {"kernel_initializer": normal(stddev=1.0, seed=1),
+             "bias_initializer": normal(stddev=1.0, seed=2)} if net["normal"] else {}
+    model = keras.Sequential([keras.Input((28, 28, 1))] + [
+        keras_layer(kind, values, start) for kind, *values in net["layers"]])
+    if net["optimizer"] == "adadelta":
+        optimizer = keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95, epsilon=1e-7)
+    else:
+        optimizer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-8)
+    model.compile(optimizer=optimizer, jit_compile=job["xla"], steps_per_execution=calls_steps,
+                  loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(*make_samples(job["batch"]), batch_size=job["batch"], epochs=1000000, shuffle=False,
+              verbose=0, callbacks=[Clock()])
+    ends = Clock.ends[WARM_UP_STEPS // calls_steps:]
+    return [(end - begin) / calls_steps for begin, end in zip(ends, ends[1:])], model.count_params()
 
 
-def torch_layer(layer):
-    """One layer; its input size is found out when the first batch comes through."""
+def torch_layer(kind, values):
+    """The layer's modules; their input sizes are found out when the first batch comes through."""
     from torch import nn
-    kind, *values = layer
     if kind == "conv":
         padding = values[1] // 2 if values[2] == "same" else 0
         return [nn.LazyConv2d(values[0], values[1], padding=padding), nn.ReLU(inplace=True)]
-    if kind == "dense":
-        return [nn.LazyLinear(values[0]), nn.ReLU(inplace=True)]
-    if kind == "logits":
-        return [nn.LazyLinear(values[0])]
-    if kind == "dropout":
-        return [nn.Dropout(values[0])]
-    return [{"maxpool": lambda: nn.MaxPool2d(2), "flatten": nn.Flatten}[kind]()]
+    if kind in ("dense", "logits"):
+        return [nn.LazyLinear(values[0])] + [nn.ReLU(inplace=True)] * (kind == "dense")
+    return [{"maxpool": nn.MaxPool2d, "dropout": nn.Dropout,
+             "flatten": nn.Flatten}[kind](*(values or [2] * (kind == "maxpool")))]
 
 
-def torch_model(net, memory_format):
+def torch_model(net):
     import torch
     torch.manual_seed(1)
-    model = torch.nn.Sequential(*[part for layer in net["layers"] for part in torch_layer(layer)])
+    model = torch.nn.Sequential(*[module for kind, *values in net["layers"]
+                                  for module in torch_layer(kind, values)])
     model(torch.zeros(1, 1, 28, 28))
     for parameter in model.parameters():
         if net["normal"]:
@@ -162,43 +139,40 @@ def torch_model(net, memory_format):
             torch.nn.init.xavier_uniform_(parameter)
         else:
             torch.nn.init.zeros_(parameter)
-    model = model.to(memory_format=memory_format)
-    if net["optimizer"] == "adadelta":
-        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
-    else:
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.001, eps=1e-8, fused=True)
-    return model, optimizer
+    return model
 
 
 def train_torch(job):
-    """The usual loop over views of one tensor."""
+    """The usual loop, over views of one tensor."""
     import torch
     torch.set_num_threads(job["threads"])
     torch.set_num_interop_threads(job["threads"])
     torch.set_flush_denormal(True)  # TensorFlow does so by default
-    memory_format = torch.channels_last if job["last"] else torch.contiguous_format
-    pictures, labels = (torch.from_numpy(array) for array in make_samples())
-    pictures = pictures.permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-    model, optimizer = torch_model(NETS[job["net"]], memory_format)
+    order = torch.channels_last if job["channels_last"] else torch.contiguous_format
+    net, batch = NETS[job["net"]], job["batch"]
+    pictures, labels = map(torch.from_numpy, make_samples(batch))
+    pictures = pictures.permute(0, 3, 1, 2).contiguous(memory_format=order)
+    model = torch_model(net).to(memory_format=order).train()
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    if net["optimizer"] == "adadelta":
+        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
+    else:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.001, eps=1e-8, fused=True)
     cross_entropy = torch.nn.CrossEntropyLoss()
 
-    def loss_of(batch, batch_labels):
-        return cross_entropy(model(batch), batch_labels)
+    def loss_of(some_pictures, some_labels):
+        return cross_entropy(model(some_pictures), some_labels)
 
     update = optimizer.step
     if job["compile"]:
         loss_of, update = torch.compile(loss_of), torch.compile(update)
-    batches = [(batch, batch_labels) for batch, batch_labels in
-               zip(pictures.split(job["batch"]), labels.split(job["batch"]))
-               if len(batch) == job["batch"]]
-    model.train()
+    samples = itertools.cycle(list(zip(pictures.split(batch), labels.split(batch))))
     times = []
-    while sum(times[WARM_UP_STEPS:]) < job["seconds"] or len(times) <= WARM_UP_STEPS:
-        batch, batch_labels = batches[len(times) % len(batches)]
+    while len(times) <= WARM_UP_STEPS or sum(times[WARM_UP_STEPS:]) < job["seconds"]:
+        some_pictures, some_labels = next(samples)
         begin = time.perf_counter()
         optimizer.zero_grad()
-        loss_of(batch, batch_labels).backward()
+        loss_of(some_pictures, some_labels).backward()
         update()
         times.append(time.perf_counter() - begin)
     return times[WARM_UP_STEPS:], parameters
@@ -206,34 +180,30 @@ def train_torch(job):
 
 def work(job):
     """Runs one peer and prints what it found as the last line of standard output."""
-    times, parameters = {"keras": train_keras, "torch": train_torch}[job["worker"]](job)
+    times, parameters = {"keras": train_keras, "torch": train_torch}[job["program"]](job)
     print(json.dumps({"samples_per_second": job["batch"] / statistics.median(times),
                       "parameters": parameters}))
 
 
 # ---- Running and measuring processes -------------------------------------------------------------
 
-def environment_for(threads, more=()):
-    """This environment without what steers arithmetic libraries, and with the thread count."""
-    steering = ("OPENBLAS", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "DNNL_", "ONEDNN_", "TF_",
-                "XLA_", "TORCH", "PYTORCH", "KERAS_", "PYTHON", "LD_PRELOAD")
-    result = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
-    result.update(OMP_NUM_THREADS=str(threads), CUDA_VISIBLE_DEVICES="", KERAS_BACKEND="tensorflow",
-                  TF_CPP_MIN_LOG_LEVEL="3")
-    result.update(more)
-    return result
-
-
 class ProgramFailed(Exception):
     pass
 
 
-def run(command, environment):
-    """Standard output, wall seconds and peak memory in bytes of one process. The peak of a child
-    starts from this script's own size at the start, a few megabytes: no peer is imported here."""
+def run(arguments, command, environment=()):
+    """(standard output, wall seconds, peak bytes) of one process. It gets this environment less
+    what steers arithmetic libraries, with the thread count. The peak counts from this script's
+    own size, some 20 MB, which is why no peer is imported here."""
+    steering = ("OPENBLAS", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "DNNL_", "ONEDNN_", "TF_",
+                "XLA_", "TORCH", "PYTORCH", "KERAS_", "PYTHON", "LD_PRELOAD")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
+    clean.update(OMP_NUM_THREADS=str(arguments.threads), CUDA_VISIBLE_DEVICES="",
+                 KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3")
+    clean.update(environment)
     with tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
-        process = subprocess.Popen([str(word) for word in command], env=environment, text=True,
+        process = subprocess.Popen([str(word) for word in command], env=clean, text=True,
                                    stdout=subprocess.PIPE, stderr=errors)
         with process.stdout:
             output = process.stdout.read()
@@ -243,108 +213,105 @@ def run(command, environment):
         if process.returncode:
             errors.seek(0)
             lines = errors.read().strip().splitlines() or ["no message"]
-            raise ProgramFailed(f"{command[0]} ended with {process.returncode}: " +
+            raise ProgramFailed(f"{command[0]} ended with {process.returncode}:\n  " +
                                 "\n  ".join(lines[-3:]))
     return output, seconds, usage.ru_maxrss * 1024
 
 
-def prepare_peers(folder):
-    """The Python of the virtual environment at `folder`, made and filled if need be."""
-    python = folder / "bin" / "python"
-    look = ("import importlib.metadata as m, json; "
-            f"print(json.dumps({{p: m.version(p) for p in {PACKAGES}}}))")
+def prepare_peers(arguments):
+    """The Python of the peers' virtual environment, made and filled if need be; and versions."""
+    python = arguments.venv / "bin" / "python"
+    look = [python, "-c", "import importlib.metadata as m, json; "
+                          f"print(json.dumps({{p: m.version(p) for p in {PACKAGES}}}))"]
     try:
-        versions = json.loads(run([python, "-c", look], environment_for(1))[0])
+        return python, json.loads(run(arguments, look)[0])
     except (OSError, ProgramFailed):
-        print(f"Installing {', '.join(PACKAGES)} into {folder} (several gigabytes)", flush=True)
-        if not python.exists():
-            venv.create(folder, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        versions = json.loads(run([python, "-c", look], environment_for(1))[0])
-    return python, versions
+        print(f"Installing {', '.join(PACKAGES)} into {arguments.venv} (several gigabytes)",
+              flush=True)
+    if not python.exists():
+        venv.create(arguments.venv, with_pip=True)
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    return python, json.loads(run(arguments, look)[0])
 
 
 def describe_machine(arguments, versions):
-    cpu = platform.processor() or platform.machine()
     with open("/proc/cpuinfo") as file:
         names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    fovea = run([arguments.fovea, "--version"], environment_for(arguments.threads))[0]
-    return {"cpu": names[0] if names else cpu, "cores": len(os.sched_getaffinity(0)),
-            "system": platform.platform(), "load": os.getloadavg()[0],
-            "fovea": fovea.strip().splitlines(), "peers": versions}
+    return {"cpu": names[0] if names else platform.machine(), "cores": CORES,
+            "load": os.getloadavg()[0], "system": platform.platform(), "peers": versions,
+            "fovea": run(arguments, [arguments.fovea, "--version"])[0].strip().splitlines()}
 
 
 # ---- Training ------------------------------------------------------------------------------------
 
+def net_file(net):
+    return ROOT / "nets" / f"{net}.net"
+
+
 def train_fovea(arguments, net):
-    path = ROOT / "nets" / f"{net}.net"
-    output, _, memory = run([arguments.fovea, "bench", path, "--train", "--batch", arguments.batch,
-                             "--threads", arguments.threads, "--seconds", arguments.seconds,
-                             "--json"], environment_for(arguments.threads))
-    return json.loads(output)["samples_per_second"], memory
+    output, _, peak = run(arguments, [
+        arguments.fovea, "bench", net_file(net), "--train", "--batch", arguments.batch,
+        "--threads", arguments.threads, "--seconds", arguments.seconds, "--json"])
+    return json.loads(output)["samples_per_second"], peak
 
 
-def train_peer(arguments, python, net, peer, parameters):
-    job = {**peer, "net": net, "batch": arguments.batch, "threads": arguments.threads,
-           "seconds": arguments.seconds}
-    output, _, memory = run([python, __file__, "--worker", json.dumps(job)],
-                            environment_for(arguments.threads, peer["environment"]))
+def train_peer(arguments, python, net, peer):
+    name, program, options, environment = peer
+    job = {"program": program, "net": net, "batch": arguments.batch, "threads": arguments.threads,
+           "seconds": arguments.seconds, **options}
+    output, _, peak = run(arguments, [python, __file__, "--worker", json.dumps(job)], environment)
     answer = json.loads(output.strip().splitlines()[-1])
+    parameters = json.loads(run(arguments, [arguments.fovea, "info", net_file(net), "--json"])[0])[
+        "parameters"]
     if answer["parameters"] != parameters:
-        sys.exit(f"{peer['name']} trains {answer['parameters']} parameters, fovea {parameters}")
-    return answer["samples_per_second"], memory
+        sys.exit(f"{name} trains {answer['parameters']} parameters, fovea {parameters}: another net")
+    return answer["samples_per_second"], peak
 
 
 def measure_training(arguments, python, net):
-    """Rows of {name, samples_per_second: [a round], peak_bytes}, fovea's first. A peer that fails
-    is told of and left out of the rounds that follow."""
-    info = run([arguments.fovea, "info", ROOT / "nets" / f"{net}.net", "--json"],
-               environment_for(arguments.threads))[0]
-    parameters = json.loads(info)["parameters"]
-    rows = [{"name": "fovea"}] + list(PEERS) + (COMPILED_PEERS if arguments.compile else [])
-    rows = [{**row, "samples_per_second": [], "peak_bytes": 0} for row in rows]
+    """A row for fovea and one a peer: name, samples_per_second (one a round), peak_bytes. A peer
+    that fails gets `error` and is left out of the rounds that follow."""
+    peers = PEERS + (COMPILED_PEERS if arguments.compile else [])
+    rows = [{"name": name, "samples_per_second": [], "peak_bytes": 0}
+            for name in ["fovea"] + [peer[0] for peer in peers]]
     for number in range(arguments.rounds):
-        for row in [row for row in rows if "error" not in row]:
-            print(f"{net}: round {number + 1} of {arguments.rounds}, {row['name']} ...",
-                  end=" ", file=sys.stderr, flush=True)
+        for row, peer in zip(rows, [None] + peers):
+            if "error" in row:
+                continue
+            print(f"{net}: round {number + 1} of {arguments.rounds}, {row['name']} ...", end=" ",
+                  file=sys.stderr, flush=True)
             try:
-                if row["name"] == "fovea":
-                    speed, memory = train_fovea(arguments, net)
-                else:
-                    peer = {key: row[key] for key in row if key not in ("samples_per_second",
-                                                                        "peak_bytes")}
-                    speed, memory = train_peer(arguments, python, net, peer, parameters)
+                speed, peak = (train_peer(arguments, python, net, peer) if peer
+                               else train_fovea(arguments, net))
             except ProgramFailed as failure:
-                if row["name"] == "fovea":
+                if not peer:
                     raise
                 row["error"] = str(failure)
                 print(f"failed: {failure}", file=sys.stderr)
                 continue
             row["samples_per_second"].append(speed)
-            row["peak_bytes"] = max(row["peak_bytes"], memory)
+            row["peak_bytes"] = max(row["peak_bytes"], peak)
             print(f"{speed:,.0f} samples a second", file=sys.stderr)
-    return [{key: row[key] for key in ("name", "samples_per_second", "peak_bytes", "error")
-             if key in row} for row in rows]
+    return rows
 
 
 def compare(rows):
-    """fovea against the fastest peer, by the medians of the rounds and by the best of each."""
-    rows = [row for row in rows if "error" not in row]
-    if len(rows) < 2:
+    """fovea to the fastest peer, by the medians of the rounds and by the best of each."""
+    peers = [row for row in rows[1:] if "error" not in row]
+    if not peers:
         sys.exit("no peer could be measured")
     result = {}
     for name, statistic in (("median", statistics.median), ("best", max)):
-        fastest = max(rows[1:], key=lambda row: statistic(row["samples_per_second"]))
-        result[name] = {"ratio": statistic(rows[0]["samples_per_second"]) /
-                                 statistic(fastest["samples_per_second"]),
-                        "fastest_peer": fastest["name"]}
+        speed, fastest = max((statistic(row["samples_per_second"]), row["name"]) for row in peers)
+        result[name] = {"ratio": statistic(rows[0]["samples_per_second"]) / speed,
+                        "fastest_peer": fastest}
     return result
 
 
 def print_training(arguments, net, rows, ratios):
     print(f"\nTraining {net}: batch {arguments.batch}, threads {arguments.threads}, fp32, "
-          f"{arguments.rounds} rounds of {arguments.seconds:g} s, samples a second")
-    print(f"{'':34}{'best':>10}{'median':>10}{'lowest':>10}{'peak memory':>15}")
+          f"{arguments.rounds} rounds of {arguments.seconds:g} s")
+    print(f"{'samples a second':34}{'best':>10}{'median':>10}{'lowest':>10}{'peak memory':>15}")
     for row in rows:
         if "error" in row:
             print(f"{row['name']:34}{'failed':>10}")
@@ -358,60 +325,57 @@ def print_training(arguments, net, rows, ratios):
 
 # ---- One picture ---------------------------------------------------------------------------------
 
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def write_png(path):
-    """A 28x28 grey picture of a gradient."""
-    def chunk(kind, data):
-        return (struct.pack(">I", len(data)) + kind + data +
-                struct.pack(">I", zlib.crc32(kind + data)))
+    """A 28x28 picture of a grey gradient."""
     rows = b"".join(b"\0" + bytes(4 * x + 4 * y for x in range(28)) for y in range(28))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 0, 0,
-                                                                      0, 0)) +
-                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    header = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) +
+                     png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b""))
 
 
 def measure_picture(arguments, net):
     """Wall milliseconds of whole `fovea predict` processes: start, model, picture, answer. The
     weights are the net's first, untrained ones: the time does not depend on them."""
-    environment = environment_for(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         model, picture = Path(folder) / "model.safetensors", Path(folder) / "picture.png"
-        run([arguments.fovea, "export", ROOT / "nets" / f"{net}.net", model], environment)
+        run(arguments, [arguments.fovea, "export", net_file(net), model])
         write_png(picture)
         command = [arguments.fovea, "predict", model, picture, "--threads", arguments.threads]
-        runs = [run(command, environment)[1:] for _ in range(4 * arguments.rounds)]
-    times = [1000 * seconds for seconds, _ in runs]
-    return {"milliseconds": times, "min_ms": min(times), "median_ms": statistics.median(times),
-            "peak_bytes": max(memory for _, memory in runs)}
+        times = [1000 * run(arguments, command)[1] for _ in range(4 * arguments.rounds)]
+    return {"milliseconds": times, "min_ms": min(times), "median_ms": statistics.median(times)}
 
 
 def print_picture(net, picture):
-    print(f"\nOne picture by `fovea predict`, {net}, from process start ({len(picture['milliseconds'])}"
-          f" processes, files cached): min {picture['min_ms']:.1f} ms, median "
-          f"{picture['median_ms']:.1f} ms, peak memory {picture['peak_bytes'] / 1e6:.0f} MB")
+    print(f"One picture from process start, `fovea predict` with {net}, "
+          f"{len(picture['milliseconds'])} runs: min {picture['min_ms']:.1f} ms, "
+          f"median {picture['median_ms']:.1f} ms")
 
 
 # ---- The command ---------------------------------------------------------------------------------
 
 def parse():
-    cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--net", action="append", choices=NETS, help="default: lecture-keras")
     parser.add_argument("--batch", type=int, default=128, help="default: 128")
-    parser.add_argument("--threads", type=int, default=cores, help=f"default: the cores, {cores}")
+    parser.add_argument("--threads", type=int, default=CORES,
+                        help=f"default: the processors, {CORES}")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--seconds", type=float, default=5, help="of a measurement; default: 5")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: takes minutes")
     parser.add_argument("--fovea", type=Path, default=ROOT / "build/fovea",
                         help="the command; default: build/fovea")
     parser.add_argument("--venv", type=Path, default=ROOT / "build-peers",
-                        help="the peers' virtual environment; made if missing; default: build-peers")
+                        help="the peers' virtual environment, made if missing; "
+                             "default: build-peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if min(arguments.batch, arguments.threads, arguments.rounds) < 1 or arguments.seconds <= 0:
         parser.error("--batch, --threads, --rounds and --seconds must be above 0")
-    if arguments.batch > PICTURES:
-        parser.error(f"--batch must be at most {PICTURES}")
     return arguments
 
 
@@ -421,7 +385,7 @@ def main():
         return work(arguments.worker)
     if not arguments.fovea.exists():
         sys.exit(f"{arguments.fovea} is missing: build fovea first (./demo), or give --fovea")
-    python, versions = prepare_peers(arguments.venv)
+    python, versions = prepare_peers(arguments)
     machine = describe_machine(arguments, versions)
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f}, "
           f"{machine['system']}")

@@ -51,14 +51,13 @@ typedef struct train_run {
     const char *split;
     fv_net *net;
     fv_data *data, *validation_data, *test_data;
-    fv_data *holdout, *rest, *limited, *test_part;
-    const fv_data *train, *validate, *test; /* those to use */
+    fv_data *test_part;
+    const fv_data *validate, *test; /* those to use */
     const char *validate_name;
 } train_run;
 
 static void train_run_free(train_run *run) {
-    fv_data *const sets[] = {run->test_part, run->limited,         run->rest, run->holdout,
-                             run->test_data, run->validation_data, run->data};
+    fv_data *const sets[] = {run->test_part, run->test_data, run->validation_data, run->data};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         fv_data_free(sets[i]);
     fv_net_free(run->net);
@@ -117,34 +116,16 @@ static int choose_data(train_run *run) {
     return run->set ? EXIT_SUCCESS : out_of_memory(run->call);
 }
 
-/* The samples to train on and those to validate with: the net's holdout, else the set's val split,
- * else its test split. */
+/* The samples to train on and, unless the net holds out some of them, those to validate with: the
+ * set's val split, else (open_test_data) its test split. */
 static int open_training_data(train_run *run) {
-    run->train = run->data = fv_data_open(run->set, run->split);
+    run->data = fv_data_open(run->set, run->split);
     if (!run->data)
         return fail(run->call);
-    size_t count = fv_data_count(run->data);
-    int holdout = fv_get_train_options(run->net)->holdout;
-    if (holdout > 0) {
-        size_t held = (size_t)holdout;
-        if (held >= count)
-            return fail_with(run->call, "the net holds out %d samples, but %s has only %zu",
-                             holdout, run->set, count);
-        run->validate = run->holdout = fv_data_slice(run->data, 0, held);
-        run->train = run->rest = fv_data_slice(run->data, held, count - held);
+    if (fv_get_train_options(run->net)->holdout > 0)
         run->validate_name = "held out";
-    } else if ((run->validation_data = fv_data_open(run->set, "val")) != NULL) {
-        run->validate = run->validation_data;
+    else if ((run->validate = run->validation_data = fv_data_open(run->set, "val")) != NULL)
         run->validate_name = "of val";
-    }
-    if (holdout > 0 && !(run->holdout && run->rest))
-        return fail(run->call);
-    size_t limit = (size_t)run->options->limit;
-    if (limit > 0 && limit < fv_data_count(run->train)) {
-        run->train = run->limited = fv_data_slice(run->train, 0, limit);
-        if (!run->limited)
-            return fail(run->call);
-    }
     return EXIT_SUCCESS;
 }
 
@@ -152,7 +133,7 @@ static int open_test_data(train_run *run) {
     run->test = run->test_data = fv_data_open(run->set, "test");
     if (!run->test_data)
         return fail(run->call);
-    if (!run->validate) {
+    if (!run->validate_name) {
         run->validate = run->test_data;
         run->validate_name = "of test";
     }
@@ -193,10 +174,13 @@ static int prepare(train_run *run) {
         (status = open_test_data(run)) || (status = name_classes(run)))
         return status;
     char parameters[32], samples[32], held[32];
+    int64_t holdout = fv_get_train_options(run->net)->holdout;
+    int64_t count = (int64_t)fv_data_count(run->data) - holdout, limit = run->options->limit;
     fprintf(stderr, "%s parameters; training on %s samples of %s, validating on %s %s\n",
             count_text(fv_parameter_count(run->net), parameters),
-            count_text((int64_t)fv_data_count(run->train), samples), fv_data_place(run->data),
-            count_text((int64_t)fv_data_count(run->validate), held), run->validate_name);
+            count_text(limit && limit < count ? limit : count, samples), fv_data_place(run->data),
+            count_text(holdout ? holdout : (int64_t)fv_data_count(run->validate), held),
+            run->validate_name);
     return EXIT_SUCCESS;
 }
 
@@ -239,7 +223,7 @@ static int fit(train_run *run) {
     const train_options *options = run->options;
     cli_progress progress = progress_begin();
     interrupt_watch();
-    fv_status status = fv_fit(run->net, run->train,
+    fv_status status = fv_fit(run->net, run->data,
                               &(fv_fit_options){
                                   .epochs = options->epochs,
                                   .batch = options->batch,
@@ -247,6 +231,7 @@ static int fit(train_run *run) {
                                   .seed = options->seed,
                                   .threads = options->threads,
                                   .exact = options->exact,
+                                  .limit = (size_t)options->limit,
                                   .validate = run->validate,
                                   .folder = run->folder,
                                   .resume = options->resume,

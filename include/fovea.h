@@ -222,7 +222,7 @@ typedef struct fv_train_options {
     int log_every; /* steps.csv and a line each so many steps: the batch's loss, dropout off */
     int holdout;   /* the first so many training samples are kept for validation */
     fv_last_batch last_batch;
-    int test_samples; /* the final test uses the first so many; 0: all */
+    int test_samples; /* the final test of `fovea train` uses the first so many; 0: all */
 } fv_train_options;
 
 FV_API void fv_set_train_options(fv_net *net, const fv_train_options *options);
@@ -409,7 +409,9 @@ typedef struct fv_fit_options {
     uint64_t seed; /* of the weights (where they are not trained yet), the order and dropout */
     int threads;
     bool exact;
-    const fv_data *validate; /* measured after each epoch */
+    size_t limit; /* train on the first so many samples (after the net's holdout); 0: all */
+    /* Measured after each epoch; NULL: the samples that the net holds out, if it does. */
+    const fv_data *validate;
     /* Folder for model.safetensors, checkpoint.safetensors, log.csv, steps.csv; NULL: none. */
     const char *folder;
     bool resume; /* go on from folder's checkpoint, where there is one */

@@ -166,7 +166,7 @@ static bool put_layers(void) {
     for (int i = 0; fv_layer_types[i]; i++) {
         const fv_layer_type *type = fv_layer_types[i];
         printf(".Ss %s\n", type->name);
-        if (type->params)
+        if (type->params || type->max_inputs > 1)
             put_usage(type);
         put_text(type->help);
         puts(type->params ? "\n.Pp" : "");

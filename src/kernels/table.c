@@ -4,9 +4,9 @@
 #define FV_TEXT_(isa) #isa
 #define FV_TEXT(isa) FV_TEXT_(isa)
 
-extern const fv_kernels FV_LOCAL(fv_kernels);
+extern const fv_kernels FV_LOCAL(kernels);
 
-const fv_kernels FV_LOCAL(fv_kernels) = {
+const fv_kernels FV_LOCAL(kernels) = {
     .name = FV_TEXT(FV_ISA),
     .vector = VL,
     .panel = PANEL,

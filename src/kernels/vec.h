@@ -12,8 +12,8 @@
 #include <immintrin.h>
 #endif
 
-/* A function of this instruction set: product becomes product_v3. */
-#define FV_JOIN_(name, isa) name##_##isa
+/* A function of this instruction set: product becomes fv_product_v3. */
+#define FV_JOIN_(name, isa) fv_##name##_##isa
 #define FV_JOIN(name, isa) FV_JOIN_(name, isa)
 #define FV_LOCAL(name) FV_JOIN(name, FV_ISA)
 

@@ -72,9 +72,14 @@ fv_status fv_slide(const fv_shape *input, const int kernel[3], const int stride[
                        "28x28x1 (remove the flatten or dense layer before it)",
                        input->channels, what);
     for (int i = input->rank; i < 3; i++)
-        if (kernel[i] > 0)
-            return fv_fail(FV_SHAPE, "%s has %d axes, but the input %s has %d spatial axes", what,
-                           i + 1, fv_shape_text(input, text), input->rank);
+        if (kernel[i] > 0 || stride[i] > 0)
+            return fv_fail(FV_SHAPE,
+                           "the %s or its stride has %d axes, but the input %s has %d spatial "
+                           "axes",
+                           what, i + 1, fv_shape_text(input, text), input->rank);
+    for (int i = 0; i < 3; i++)
+        if (padding == FV_SAME && (pad[i][0] > 0 || pad[i][1] > 0))
+            return fv_fail(FV_INVALID, "padding=same and pad= exclude each other (leave one out)");
     for (int i = 0; i < input->rank; i++) {
         fv_axis *axis = &axes[i];
         *axis = (fv_axis){.in = input->size[i],

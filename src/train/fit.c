@@ -9,7 +9,8 @@
 
 typedef struct fit {
     fv_net *net;
-    const fv_data *data;
+    const fv_data *data, *validate; /* the samples trained on, and those measured */
+    fv_data *held, *rest;           /* the net's holdout and what it leaves; NULL: none */
     const fv_fit_options *options;
     fv_train_options train; /* the net's, with the options' overrides */
     int batch;
@@ -75,6 +76,23 @@ static bool tell(const fit *f, const fv_progress *progress) {
 /* ---- Setting up
  * ----------------------------------------------------------------------------------------- */
 
+/* Takes the holdout from the front of the data, then the limit from the front of the rest. */
+static fv_status choose_samples(fit *f) {
+    size_t count = fv_data_count(f->data), held = (size_t)f->train.holdout;
+    size_t left = count > held ? count - held : 0, limit = f->options->limit;
+    f->validate = f->options->validate;
+    if (left == 0)
+        return fv_fail(FV_INVALID, "the net holds out %zu samples, but %s has only %zu", held,
+                       fv_data_place(f->data), count);
+    if (held > 0 && !f->validate && !(f->validate = f->held = fv_data_slice(f->data, 0, held)))
+        return fv_error_status();
+    if (held == 0 && (limit == 0 || limit >= left))
+        return FV_OK;
+    f->rest = fv_data_slice(f->data, held, limit && limit < left ? limit : left);
+    f->data = f->rest;
+    return f->rest ? FV_OK : fv_error_status();
+}
+
 static fv_status resolve(fit *f) {
     const fv_fit_options *o = f->options;
     f->train = f->net->train;
@@ -91,12 +109,15 @@ static fv_status resolve(fit *f) {
     if (o->lr != 0)
         f->train.lr = o->lr;
     f->batch = f->train.batch ? f->train.batch : 32;
+    fv_status status = choose_samples(f);
+    if (status)
+        return status;
     f->count = fv_data_count(f->data);
     if (f->count > UINT32_MAX)
         return fv_fail(FV_INVALID, "%zu samples: at most 2^32 are possible", f->count);
-    fv_status status = fv_check_data(f->net, f->data);
-    if (!status && o->validate)
-        status = fv_check_data(f->net, o->validate);
+    status = fv_check_data(f->net, f->data);
+    if (!status && f->validate)
+        status = fv_check_data(f->net, f->validate);
     return status ? status : count_steps(f);
 }
 
@@ -163,7 +184,7 @@ static fv_status open_fit(fit *f) {
     if (!f->trainer)
         return fv_error_status();
     fv_status status = open_folder(f);
-    f->evaluates = !status && (f->options->validate || f->train.log_every);
+    f->evaluates = !status && (f->validate || f->train.log_every);
     if (f->evaluates) {
         status = fv_evaluator_open(&f->evaluator, f->net, f->batch, f->trainer->runner.plan.threads,
                                    f->options->exact, f->trainer->runner.pool);
@@ -183,6 +204,8 @@ static void close_fit(fit *f) {
     fv_trainer_free(f->trainer);
     fv_log_close(&f->log);
     fv_log_close(&f->step_log);
+    fv_data_free(f->held);
+    fv_data_free(f->rest);
     fv_free(f->checkpoint);
     fv_free(f->model);
 }
@@ -260,10 +283,10 @@ static fv_status check_weights(const fit *f) {
 static fv_status end_epoch(fit *f, bool *go_on) {
     fv_progress p = progress(f, FV_EVENT_EPOCH);
     fv_status status = check_weights(f);
-    if (!status && f->options->validate) {
+    if (!status && f->validate) {
         fv_score score;
         fv_evaluator_refresh(&f->evaluator);
-        status = fv_evaluator_data(&f->evaluator, f->options->validate, &score);
+        status = fv_evaluator_data(&f->evaluator, f->validate, &score);
         p.val_loss = score.loss;
         p.val_accuracy = score.accuracy;
         if (score.loss < f->position.best_loss)
@@ -333,12 +356,11 @@ fv_status fv_fit(fv_net *net, const fv_data *data, const fv_fit_options *options
     if (status)
         return status;
     status = resolve(&f);
-    if (!status) {
+    if (!status)
         status = open_fit(&f);
-        if (!status)
-            status = run(&f);
-        close_fit(&f);
-    }
+    if (!status)
+        status = run(&f);
+    close_fit(&f);
     fv_net_release(net, true);
     return status;
 }
