@@ -29,18 +29,19 @@ PACKAGES = ["numpy", "tensorflow", "keras", "torch"]
 CORES = len(os.sched_getaffinity(0))
 EPOCH_STEPS, WARM_UP_STEPS = 100, 10
 
-# The lecture's two programs, as in nets/*.net; the last layer's softmax is in the peers' losses.
-# normal: weights and biases drawn with sigma 1; else glorot uniform and 0.
+# The lecture's two programs, as in nets/*.net. The last layer's softmax is in the peers' losses;
+# the peers' first weights are their own, for the time does not depend on them.
 NETS = {
     "lecture-keras": {
-        "layers": [["conv", 32, 3, "valid"], ["conv", 64, 3, "valid"], ["maxpool"],
+        "layers": [["conv", 32, 3, "valid"], ["conv", 64, 3, "valid"], ["maxpool", 2],
                    ["dropout", 0.25], ["flatten"], ["dense", 128], ["dropout", 0.5],
                    ["logits", 10]],
-        "normal": False, "optimizer": "adadelta"},
+        "optimizer": "adadelta"},
     "lecture-tensorflow": {
-        "layers": [["conv", 32, 5, "same"], ["maxpool"], ["conv", 64, 5, "same"], ["maxpool"],
-                   ["flatten"], ["dense", 1024], ["dropout", 0.25], ["logits", 10]],
-        "normal": True, "optimizer": "adam"},
+        "layers": [["conv", 32, 5, "same"], ["maxpool", 2], ["conv", 64, 5, "same"],
+                   ["maxpool", 2], ["flatten"], ["dense", 1024], ["dropout", 0.25],
+                   ["logits", 10]],
+        "optimizer": "adam"},
 }
 
 # Which is faster depends on the processor, so all run: TensorFlow's own kernels, oneDNN's or
@@ -68,15 +69,16 @@ def make_samples(batch):
     return pictures, numpy.arange(count) % 10
 
 
-def keras_layer(kind, values, start):
+def keras_model(net):
+    import keras
     from keras import layers
-    if kind == "conv":
-        return layers.Conv2D(values[0], values[1], padding=values[2], activation="relu", **start)
-    if kind in ("dense", "logits"):
-        activation = "relu" if kind == "dense" else None
-        return layers.Dense(values[0], activation=activation, **start)
-    return {"maxpool": layers.MaxPooling2D, "dropout": layers.Dropout,
-            "flatten": layers.Flatten}[kind](*values)
+    make = {"conv": lambda filters, size, padding: layers.Conv2D(filters, size, padding=padding,
+                                                                 activation="relu"),
+            "dense": lambda units: layers.Dense(units, activation="relu"),
+            "logits": layers.Dense, "maxpool": layers.MaxPooling2D, "dropout": layers.Dropout,
+            "flatten": layers.Flatten}
+    return keras.Sequential([keras.Input((28, 28, 1))] +
+                            [make[kind](*values) for kind, *values in net["layers"]])
 
 
 def train_keras(job):
@@ -85,60 +87,44 @@ def train_keras(job):
     tensorflow.config.threading.set_intra_op_parallelism_threads(job["threads"])
     tensorflow.config.threading.set_inter_op_parallelism_threads(job["threads"])
     import keras
-    keras.utils.set_random_seed(1)
-    net, calls_steps = NETS[job["net"]], 5
+    net, call_steps = NETS[job["net"]], 5
 
     class Clock(keras.callbacks.Callback):
         ends = []
 
         def on_train_batch_end(self, batch, logs=None):
             self.ends.append(time.perf_counter())
-            measured = self.ends[WARM_UP_STEPS // calls_steps:]
+            measured = self.ends[WARM_UP_STEPS // call_steps:]
             if len(measured) > 1 and measured[-1] - measured[0] > job["seconds"]:
                 self.model.stop_training = True
 
-    normal = keras.initializers.RandomNormal
-    start = {"kernel_initializer": normal(stddev=1.0, seed=1),
-             "bias_initializer": normal(stddev=1.0, seed=2)} if net["normal"] else {}
-    model = keras.Sequential([keras.Input((28, 28, 1))] + [
-        keras_layer(kind, values, start) for kind, *values in net["layers"]])
+    model = keras_model(net)
     if net["optimizer"] == "adadelta":
         optimizer = keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95, epsilon=1e-7)
     else:
         optimizer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-8)
-    model.compile(optimizer=optimizer, jit_compile=job["xla"], steps_per_execution=calls_steps,
+    model.compile(optimizer=optimizer, jit_compile=job["xla"], steps_per_execution=call_steps,
                   loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*make_samples(job["batch"]), batch_size=job["batch"], epochs=1000000, shuffle=False,
               verbose=0, callbacks=[Clock()])
-    ends = Clock.ends[WARM_UP_STEPS // calls_steps:]
-    return [(end - begin) / calls_steps for begin, end in zip(ends, ends[1:])], model.count_params()
-
-
-def torch_layer(kind, values):
-    """The layer's modules; their input sizes are found out when the first batch comes through."""
-    from torch import nn
-    if kind == "conv":
-        padding = values[1] // 2 if values[2] == "same" else 0
-        return [nn.LazyConv2d(values[0], values[1], padding=padding), nn.ReLU(inplace=True)]
-    if kind in ("dense", "logits"):
-        return [nn.LazyLinear(values[0])] + [nn.ReLU(inplace=True)] * (kind == "dense")
-    return [{"maxpool": nn.MaxPool2d, "dropout": nn.Dropout,
-             "flatten": nn.Flatten}[kind](*(values or [2] * (kind == "maxpool")))]
+    ends = Clock.ends[WARM_UP_STEPS // call_steps:]
+    return [(end - begin) / call_steps for begin, end in zip(ends, ends[1:])], model.count_params()
 
 
 def torch_model(net):
     import torch
-    torch.manual_seed(1)
-    model = torch.nn.Sequential(*[module for kind, *values in net["layers"]
-                                  for module in torch_layer(kind, values)])
-    model(torch.zeros(1, 1, 28, 28))
-    for parameter in model.parameters():
-        if net["normal"]:
-            torch.nn.init.normal_(parameter)
-        elif parameter.dim() > 1:
-            torch.nn.init.xavier_uniform_(parameter)
-        else:
-            torch.nn.init.zeros_(parameter)
+    from torch import nn
+    make = {"conv": lambda filters, size, padding: [
+                nn.LazyConv2d(filters, size, padding=size // 2 if padding == "same" else 0),
+                nn.ReLU(inplace=True)],
+            "dense": lambda units: [nn.LazyLinear(units), nn.ReLU(inplace=True)],
+            "logits": lambda units: [nn.LazyLinear(units)],
+            "maxpool": lambda size: [nn.MaxPool2d(size)],
+            "dropout": lambda rate: [nn.Dropout(rate)],
+            "flatten": lambda: [nn.Flatten()]}
+    model = nn.Sequential(*[module for kind, *values in net["layers"]
+                            for module in make[kind](*values)])
+    model(torch.zeros(1, 1, 28, 28))  # tells the lazy modules their input sizes
     return model
 
 
@@ -261,10 +247,10 @@ def train_peer(arguments, python, net, peer):
            "seconds": arguments.seconds, **options}
     output, _, peak = run(arguments, [python, __file__, "--worker", json.dumps(job)], environment)
     answer = json.loads(output.strip().splitlines()[-1])
-    parameters = json.loads(run(arguments, [arguments.fovea, "info", net_file(net), "--json"])[0])[
-        "parameters"]
-    if answer["parameters"] != parameters:
-        sys.exit(f"{name} trains {answer['parameters']} parameters, fovea {parameters}: another net")
+    info = json.loads(run(arguments, [arguments.fovea, "info", net_file(net), "--json"])[0])
+    if answer["parameters"] != info["parameters"]:
+        sys.exit(f"not the same net: {name} trains {answer['parameters']} parameters, "
+                 f"fovea {info['parameters']}")
     return answer["samples_per_second"], peak
 
 

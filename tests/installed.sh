@@ -21,7 +21,7 @@ prefix=$(pkg-config --variable=prefix fovea)
 export PKG_CONFIG_SYSROOT_DIR="$work/root"
 installed=$work/root$prefix
 libraries=$work/${pc%/pkgconfig/fovea.pc}
-that test "$(pkg-config --modversion fovea)" = "$("$installed/bin/fovea" --version | sed -n '1s/fovea //p')"
+that test "$(pkg-config --modversion fovea)" = "$("$fovea" --version | sed -n '1s/fovea //p')"
 for net in "$source"/nets/*.net; do
     that cmp "$net" "$installed/share/fovea/nets/${net##*/}"
 done
@@ -32,7 +32,8 @@ done
 # ---- The symbols ----------------------------------------------------------------------------------------
 
 nm -D --defined-only "$libraries/libfovea.so" | awk '{ print $3 }' | sort >exported
-sed -n '/^FV_API/,/;/p' "$installed/include/fovea.h" | grep -o 'fv_[a-z0-9_]*(' | tr -d '(' | sort >declared
+sed -n '/^FV_API/,/;/p' "$installed/include/fovea.h" | grep -o 'fv_[a-z0-9_]*(' | tr -d '(' |
+    sort -u >declared
 that diff declared exported # the shared library exports what the header declares, no more, no less
 nm --defined-only "$libraries/libfovea.a" 2>/dev/null |
     awk '$2 ~ /[A-TV-Z]/ && $3 !~ /^fv_/ { print $3 }' >foreign
@@ -49,29 +50,30 @@ shared=$(pkg-config --libs fovea)
 static=$(pkg-config --static --libs fovea | sed 's/-lfovea /-l:libfovea.a /')
 export LD_LIBRARY_PATH="$libraries"
 
-# build_and_run LINKAGE COMPILER WORDS...: makes the program `first`.
+# build_program LINKAGE COMPILER WORDS...: makes the program `first`.
 build_program() {
     linkage=$1
     shift
-    # shellcheck disable=SC2046 # lists of words
-    "$@" $warnings $flags $([ "$linkage" = shared ] && echo "$shared" || echo "$static") -o first >out 2>err
+    # shellcheck disable=SC2086,SC2046 # lists of words
+    "$@" $warnings $flags $([ "$linkage" = shared ] && echo "$shared" || echo "$static") -o first \
+        >out 2>err
     verdict $? "$* ($linkage)" err
-    loads=$(ldd first | grep -c 'libfovea.so')
-    [ "$linkage" = shared ] && that test "$loads" -eq 1 || that test "$loads" -eq 0
+    [ "$linkage" = shared ] && libraries_wanted=1 || libraries_wanted=0
+    that test "$(ldd first | grep -c 'libfovea.so')" -eq $libraries_wanted
 }
 
 for linkage in shared static; do
     build_program $linkage "${CC:-cc}" -std=c17 first.c
     rm -f read.safetensors built.safetensors
     that ./first first.net sides
-    that grep -Eq '^read.safetensors: accuracy 1.0000, loss [0-9.]+$' report
+    said '^read.safetensors: accuracy 1.0000, loss [0-9.]+$'
     that cmp read.safetensors built.safetensors # the net as text and as calls is one net
     that_not ./first first.net nosuch
-    that grep -q 'nosuch' report
+    said 'nosuch'
     if command -v "${CXX:-c++}" >c++; then
         build_program $linkage "${CXX:-c++}" -std=c++20 first.cpp
         that ./first
-        that test "$(grep -c '^class [0-9]: 0\.[0-9]*$' report)" -eq 10
+        said '^class 9: 0\.[0-9]+$'
     else
         echo "      no C++ compiler: first.cpp is not tried"
     fi
@@ -96,8 +98,8 @@ printf 'input 4x4x1\nconv 2 3x3 tanh\nflatten\ndense 2 softmax\n' >small.net
 export installed prefix source work
 if [ -d "$prefix" ] && unshare -rm true 2>/dev/null; then
     that unshare -rm sh mounted.sh
-    that grep -Eq '^total +1,199,882' report
-    that grep -q 'small.net: the gradients match' report
+    said '^total +1,199,882'
+    said 'small.net: the gradients match'
 else
     echo "      the installed command is not tried at its place: no namespace of mounts here"
 fi

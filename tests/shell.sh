@@ -67,6 +67,11 @@ that_not() { # a command that must fail
     verdict $? "not $*" report
 }
 
+said() { # a pattern in what the command of the last `that` or `that_not` printed
+    grep -Eq -e "$1" report
+    verdict $? "it said $1" report
+}
+
 # interrupt SIGNAL STATUS LOG ARGUMENT...: sends the signal as soon as the run has added a row to
 # its log.csv; it must save, say how to go on, and end with STATUS.
 interrupt() {

@@ -367,7 +367,8 @@ static fv_net *read_net(const fv_tensors *tensors, const char *path, const char 
                 path, written, version);
         return NULL;
     }
-    fv_net *net = fv_net_parse_with(text, strlen(text), path, settings, setting_count);
+    size_t most = tensors->mapping.size / sizeof(float);
+    fv_net *net = fv_net_parse_model(text, strlen(text), path, settings, setting_count, most);
     if (net == NULL)
         return NULL;
     fv_status status = read_parts(tensors, net);

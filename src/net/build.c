@@ -21,7 +21,21 @@ static fv_status check_all_read(const fv_net *net) {
     return FV_OK;
 }
 
-fv_status fv_net_build(fv_net *net) {
+/* Gives each weight its place; the size of all is in net->weight_size. */
+static fv_status place_weights(fv_net *net) {
+    size_t size = 0;
+    for (int n = 0; n < net->count; n++)
+        for (int w = 0; w < net->nodes[n].weight_count; w++) {
+            fv_weight *weight = &net->nodes[n].weights[w];
+            weight->offset = size;
+            if (!fv_sum(size, fv_round_up(weight->count, WEIGHT_ALIGNMENT), &size))
+                return fv_fail(FV_SHAPE, "the net has too many weights for this machine");
+        }
+    net->weight_size = size;
+    return FV_OK;
+}
+
+fv_status fv_net_build_empty(fv_net *net, size_t most) {
     if (!net)
         return fv_fail(FV_MEMORY, "there is no net (fv_net_new() failed)");
     if (net->status != FV_OK)
@@ -31,23 +45,29 @@ fv_status fv_net_build(fv_net *net) {
     if (net->count == 0)
         return fv_fail(FV_INVALID, "the net has no layers (start with `input 28x28x1`)");
     fv_status status = check_all_read(net);
+    if (!status)
+        status = place_weights(net);
     if (status)
         return status;
-    size_t size = 0;
-    for (int n = 0; n < net->count; n++)
-        for (int w = 0; w < net->nodes[n].weight_count; w++) {
-            fv_weight *weight = &net->nodes[n].weights[w];
-            weight->offset = size;
-            if (!fv_sum(size, fv_round_up(weight->count, WEIGHT_ALIGNMENT), &size))
-                return fv_fail(FV_SHAPE, "the net has too many weights for this machine");
-        }
-    net->weights = fv_alloc(size, sizeof(real));
+    if ((size_t)fv_parameter_count(net) > most)
+        return fv_fail(FV_FORMAT, "%s: the net has %lld weights, but the file holds at most %zu",
+                       net->source ? net->source : "net", (long long)fv_parameter_count(net),
+                       most);
+    net->weights = fv_alloc(net->weight_size, sizeof(real));
     if (!net->weights)
         return fv_fail_in(FV_MEMORY, "weights of the net");
-    net->weight_size = size;
     net->built = true;
-    status = fv_net_initialize(net, 0);
-    net->initialized = false; /* fv_fit draws them again with its own seed */
+    return FV_OK;
+}
+
+fv_status fv_net_build(fv_net *net) {
+    if (net && net->built)
+        return FV_OK;
+    fv_status status = fv_net_build_empty(net, SIZE_MAX);
+    if (!status)
+        status = fv_net_initialize(net, 0);
+    if (!status)
+        net->initialized = false; /* fv_fit draws them again with its own seed */
     return status;
 }
 

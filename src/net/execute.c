@@ -86,8 +86,9 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .activation = plan->raw_node == n ? FV_LINEAR : node->activation,
                     .seed = samples->seed,
                     .node = (uint32_t)n,
-                    .source = samples->source + at->first,
                     .source_bytes = samples->bytes};
+    if (samples->source)
+        call.source = samples->source + at->first;
     if (p->segment->whole_batch)
         call.pool = r->pool;
     if (samples->epochs) {
@@ -269,15 +270,18 @@ void fv_runner_pack(fv_runner *runner) {
 
 fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_options *options,
                          fv_pool *pool, bool profile) {
+    fv_plan_options asked = *options;
+    if (pool)
+        asked.threads = fv_pool_threads(pool); /* each of them needs its block of the arena */
     *runner = (fv_runner){0};
-    fv_status status = fv_plan_make(&runner->plan, net, options);
+    fv_status status = fv_plan_make(&runner->plan, net, &asked);
     if (status)
         return status;
     runner->arena = fv_map(runner->plan.arena_bytes);
-    runner->pool = pool ? pool : fv_pool_new(options->threads);
+    runner->pool = pool ? pool : fv_pool_new(asked.threads);
     if (profile)
         runner->seconds =
-            fv_alloc((size_t)options->threads * (size_t)net->count, sizeof *runner->seconds);
+            fv_alloc((size_t)asked.threads * (size_t)net->count, sizeof *runner->seconds);
     if (!runner->arena || !runner->pool || (profile && !runner->seconds)) {
         fv_runner_close(runner, !pool);
         return FV_MEMORY;

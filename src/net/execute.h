@@ -21,7 +21,8 @@ typedef struct fv_samples {
     const uint32_t *epochs, *indices; /* for dropout; NULL in inference */
 } fv_samples;
 
-/* `pool` may be shared with another runner (the caller keeps it); NULL: one of its own. */
+/* `pool` may be shared with another runner (the caller keeps it, and its threads count, not the
+ * options'); NULL: one of its own. */
 fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_options *options,
                          fv_pool *pool, bool profile);
 void fv_runner_close(fv_runner *runner, bool own_pool);

@@ -53,6 +53,10 @@ const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]
 int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const int *inputs,
                int input_count, const void *options, int line, int column);
 
+/* fv_net_build() for a net whose weights are read from a file that holds at most `most` of them:
+ * they are not drawn, and a text that promises more is FV_FORMAT. */
+fv_status fv_net_build_empty(fv_net *net, size_t most);
+
 /* Infers all shapes anew for another input shape (no FV_ANY), into shapes[net->count]. */
 fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs);
 
@@ -103,5 +107,8 @@ enum { FV_MOST_TEXT = 16 << 20 }; /* bytes of a .net text */
 /* fovea train --set LAYER.KEY=VALUE or train.KEY=VALUE: applied to the text before building. */
 fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
                           const char *const *settings, int setting_count);
+/* The same for a model file, whose weights come next: see fv_net_build_empty. */
+fv_net *fv_net_parse_model(const char *text, size_t size, const char *name,
+                           const char *const *settings, int setting_count, size_t most_weights);
 
 #endif

@@ -22,6 +22,7 @@ typedef struct parser {
     bool *setting_used;
     int *type_counts;     /* see fv_default_name */
     uint64_t train_given; /* of all train statements */
+    size_t most_weights;  /* of a model file, plus 1; 0: the weights are drawn */
     fv_net *net;
 } parser;
 
@@ -559,7 +560,27 @@ static fv_status finish(parser *p) {
     if (status == FV_OK) {
         status = check_all_read(p);
     }
-    return status == FV_OK ? fv_net_build(p->net) : status;
+    if (status != FV_OK) {
+        return status;
+    }
+    return p->most_weights ? fv_net_build_empty(p->net, p->most_weights - 1) : fv_net_build(p->net);
+}
+
+static fv_net *parse(parser *p) {
+    fv_status status = begin(p);
+    if (status == FV_OK) {
+        status = read_lines(p);
+    }
+    if (status == FV_OK) {
+        status = finish(p);
+    }
+    fv_free(p->setting_used);
+    fv_free(p->type_counts);
+    if (status == FV_OK) {
+        return p->net;
+    }
+    fv_net_free(p->net);
+    return NULL;
 }
 
 fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
@@ -569,20 +590,18 @@ fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
                 .size = size,
                 .settings = settings,
                 .setting_count = setting_count};
-    fv_status status = begin(&p);
-    if (status == FV_OK) {
-        status = read_lines(&p);
-    }
-    if (status == FV_OK) {
-        status = finish(&p);
-    }
-    fv_free(p.setting_used);
-    fv_free(p.type_counts);
-    if (status == FV_OK) {
-        return p.net;
-    }
-    fv_net_free(p.net);
-    return NULL;
+    return parse(&p);
+}
+
+fv_net *fv_net_parse_model(const char *text, size_t size, const char *name,
+                           const char *const *settings, int setting_count, size_t most_weights) {
+    parser p = {.name = name,
+                .text = text,
+                .size = size,
+                .settings = settings,
+                .setting_count = setting_count,
+                .most_weights = most_weights + 1};
+    return parse(&p);
 }
 
 fv_net *fv_net_parse(const char *text, const char *name) {
