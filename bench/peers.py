@@ -47,15 +47,13 @@ NETS = {
 # Which is faster depends on the processor, so all run: TensorFlow's own kernels, oneDNN's or
 # XLA's; either order of the channels in PyTorch. (name, program, its options, its environment)
 PEERS = [
-    ("Keras on TensorFlow", "keras", {"xla": False}, {"TF_ENABLE_ONEDNN_OPTS": "0"}),
-    ("Keras on TensorFlow, oneDNN", "keras", {"xla": False}, {"TF_ENABLE_ONEDNN_OPTS": "1"}),
+    ("Keras on TensorFlow", "keras", {}, {"TF_ENABLE_ONEDNN_OPTS": "0"}),
+    ("Keras on TensorFlow, oneDNN", "keras", {}, {"TF_ENABLE_ONEDNN_OPTS": "1"}),
     ("Keras on TensorFlow, XLA", "keras", {"xla": True}, {}),
-    ("PyTorch", "torch", {"channels_last": False, "compile": False}, {}),
-    ("PyTorch, channels_last", "torch", {"channels_last": True, "compile": False}, {}),
-]
-COMPILED_PEERS = [
-    ("PyTorch, compiled", "torch", {"channels_last": False, "compile": True}, {}),
-    ("PyTorch, compiled, channels_last", "torch", {"channels_last": True, "compile": True}, {}),
+    ("PyTorch", "torch", {}, {}),
+    ("PyTorch, channels_last", "torch", {"channels_last": True}, {}),
+    ("PyTorch, compiled", "torch", {"compile": True}, {}),
+    ("PyTorch, compiled, channels_last", "torch", {"compile": True, "channels_last": True}, {}),
 ]
 
 
@@ -103,7 +101,8 @@ def train_keras(job):
         optimizer = keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95, epsilon=1e-7)
     else:
         optimizer = keras.optimizers.Adam(learning_rate=0.001, epsilon=1e-8)
-    model.compile(optimizer=optimizer, jit_compile=job["xla"], steps_per_execution=call_steps,
+    model.compile(optimizer=optimizer, jit_compile=job.get("xla", False),
+                  steps_per_execution=call_steps,
                   loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(*make_samples(job["batch"]), batch_size=job["batch"], epochs=1000000, shuffle=False,
               verbose=0, callbacks=[Clock()])
@@ -134,7 +133,7 @@ def train_torch(job):
     torch.set_num_threads(job["threads"])
     torch.set_num_interop_threads(job["threads"])
     torch.set_flush_denormal(True)  # TensorFlow does so by default
-    order = torch.channels_last if job["channels_last"] else torch.contiguous_format
+    order = torch.channels_last if job.get("channels_last") else torch.contiguous_format
     net, batch = NETS[job["net"]], job["batch"]
     pictures, labels = map(torch.from_numpy, make_samples(batch))
     pictures = pictures.permute(0, 3, 1, 2).contiguous(memory_format=order)
@@ -150,7 +149,7 @@ def train_torch(job):
         return cross_entropy(model(some_pictures), some_labels)
 
     update = optimizer.step
-    if job["compile"]:
+    if job.get("compile"):
         loss_of, update = torch.compile(loss_of), torch.compile(update)
     samples = itertools.cycle(list(zip(pictures.split(batch), labels.split(batch))))
     times = []
@@ -172,6 +171,10 @@ def work(job):
 
 
 # ---- Running and measuring processes -------------------------------------------------------------
+
+def net_file(net):
+    return ROOT / "nets" / f"{net}.net"
+
 
 class ProgramFailed(Exception):
     pass
@@ -221,18 +224,19 @@ def prepare_peers(arguments):
 
 
 def describe_machine(arguments, versions):
-    with open("/proc/cpuinfo") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.machine(), "cores": CORES,
-            "load": os.getloadavg()[0], "system": platform.platform(), "peers": versions,
-            "fovea": run(arguments, [arguments.fovea, "--version"])[0].strip().splitlines()}
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")]
+    fovea = run(arguments, [arguments.fovea, "--version"])[0].strip().splitlines()
+    machine = {"cpu": names[0] if names else platform.machine(), "cores": CORES,
+               "load": os.getloadavg()[0], "system": platform.platform(), "fovea": fovea,
+               "peers": versions}
+    print(f"{machine['cpu']}, {CORES} cores, load {machine['load']:.1f}, {machine['system']}")
+    print("; ".join(fovea))
+    print(", ".join(f"{name} {version}" for name, version in versions.items()), flush=True)
+    return machine
 
 
 # ---- Training ------------------------------------------------------------------------------------
-
-def net_file(net):
-    return ROOT / "nets" / f"{net}.net"
-
 
 def train_fovea(arguments, net):
     output, _, peak = run(arguments, [
@@ -257,7 +261,7 @@ def train_peer(arguments, python, net, peer):
 def measure_training(arguments, python, net):
     """A row for fovea and one a peer: name, samples_per_second (one a round), peak_bytes. A peer
     that fails gets `error` and is left out of the rounds that follow."""
-    peers = PEERS + (COMPILED_PEERS if arguments.compile else [])
+    peers = [peer for peer in PEERS if arguments.compile or "compile" not in peer[2]]
     rows = [{"name": name, "samples_per_second": [], "peak_bytes": 0}
             for name in ["fovea"] + [peer[0] for peer in peers]]
     for number in range(arguments.rounds):
@@ -297,6 +301,8 @@ def compare(rows):
 def print_training(arguments, net, rows, ratios):
     print(f"\nTraining {net}: batch {arguments.batch}, threads {arguments.threads}, fp32, "
           f"{arguments.rounds} rounds of {arguments.seconds:g} s")
+    print("(peak memory: the whole process; the peers hold an epoch of "
+          f"{EPOCH_STEPS} batches, fovea one batch)")
     print(f"{'samples a second':34}{'best':>10}{'median':>10}{'lowest':>10}{'peak memory':>15}")
     for row in rows:
         if "error" in row:
@@ -311,16 +317,15 @@ def print_training(arguments, net, rows, ratios):
 
 # ---- One picture ---------------------------------------------------------------------------------
 
-def png_chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def write_png(path):
     """A 28x28 picture of a grey gradient."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I",
+                                                                        zlib.crc32(kind + data))
     rows = b"".join(b"\0" + bytes(4 * x + 4 * y for x in range(28)) for y in range(28))
     header = struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) +
-                     png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) +
+                     chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def measure_picture(arguments, net):
@@ -332,19 +337,15 @@ def measure_picture(arguments, net):
         write_png(picture)
         command = [arguments.fovea, "predict", model, picture, "--threads", arguments.threads]
         times = [1000 * run(arguments, command)[1] for _ in range(4 * arguments.rounds)]
+    print(f"One picture from process start, `fovea predict` with {net}, {len(times)} runs: "
+          f"min {min(times):.1f} ms, median {statistics.median(times):.1f} ms")
     return {"milliseconds": times, "min_ms": min(times), "median_ms": statistics.median(times)}
-
-
-def print_picture(net, picture):
-    print(f"One picture from process start, `fovea predict` with {net}, "
-          f"{len(picture['milliseconds'])} runs: min {picture['min_ms']:.1f} ms, "
-          f"median {picture['median_ms']:.1f} ms")
 
 
 # ---- The command ---------------------------------------------------------------------------------
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description="measures fovea beside Keras and PyTorch")
     parser.add_argument("--net", action="append", choices=NETS, help="default: lecture-keras")
     parser.add_argument("--batch", type=int, default=128, help="default: 128")
     parser.add_argument("--threads", type=int, default=CORES,
@@ -353,10 +354,9 @@ def parse():
     parser.add_argument("--seconds", type=float, default=5, help="of a measurement; default: 5")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: takes minutes")
     parser.add_argument("--fovea", type=Path, default=ROOT / "build/fovea",
-                        help="the command; default: build/fovea")
+                        help="a release build; default: build/fovea")
     parser.add_argument("--venv", type=Path, default=ROOT / "build-peers",
-                        help="the peers' virtual environment, made if missing; "
-                             "default: build-peers")
+                        help="the peers', made if missing; default: build-peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -369,24 +369,19 @@ def main():
     arguments = parse()
     if arguments.worker:
         return work(arguments.worker)
+    arguments.fovea = arguments.fovea.resolve()
     if not arguments.fovea.exists():
         sys.exit(f"{arguments.fovea} is missing: build fovea first (./demo), or give --fovea")
     python, versions = prepare_peers(arguments)
     machine = describe_machine(arguments, versions)
-    print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f}, "
-          f"{machine['system']}")
-    print("; ".join(machine["fovea"]))
-    print(", ".join(f"{name} {version}" for name, version in versions.items()), flush=True)
     report = {"machine": machine, "batch": arguments.batch, "threads": arguments.threads,
               "rounds": arguments.rounds, "seconds": arguments.seconds, "nets": {}}
     for net in arguments.net or ["lecture-keras"]:
         rows = measure_training(arguments, python, net)
         ratios = compare(rows)
-        picture = measure_picture(arguments, net)
         print_training(arguments, net, rows, ratios)
-        print_picture(net, picture)
         report["nets"][net] = {"training": rows, "fovea_to_fastest_peer": ratios,
-                               "one_picture": picture}
+                               "one_picture": measure_picture(arguments, net)}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 

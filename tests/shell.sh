@@ -8,9 +8,10 @@ begin() {
     *) fovea=$PWD/$1 ;;
     esac
     failures=0
+    patience=120
     work=$(mktemp -d) || exit 1
     trap 'rm -rf "$work"' EXIT
-    trap 'exit 1' INT TERM
+    trap 'exit 1' INT TERM PIPE
     cd "$work" || exit 1
     mkdir data nets
     export FOVEA_DATA="$work/data" FOVEA_NETS="$work/nets" HOME="$work"
@@ -46,11 +47,12 @@ verdict() {
 
 # expect STATUS PATTERN ARGUMENT...: fovea ends with STATUS, and what it prints on standard output
 # (status 0) or standard error has PATTERN in it; nothing is asked of it where PATTERN is empty.
+# It may take $patience seconds.
 expect() {
     wanted=$1
     pattern=$2
     shift 2
-    timeout 120 "$fovea" "$@" >out 2>err </dev/null
+    timeout $patience "$fovea" "$@" >out 2>err </dev/null
     status=$?
     [ "$wanted" -eq 0 ] && where=out || where=err
     [ "$status" -eq "$wanted" ] && { [ -z "$pattern" ] || grep -Eq -e "$pattern" "$where"; }

@@ -529,12 +529,27 @@ static fv_shape window_output(const ref_window *w, int channels) {
     return output;
 }
 
+/* Windows need as many axes as they have themselves. */
+static bool axes_fit(const fv_shape *input, const int sizes[3]) {
+    bool fit = input->rank > 0;
+    for (int axis = input->rank; axis < 3; axis++)
+        fit = fit && sizes[axis] == 0;
+    return fit;
+}
+
+static const geometry misfits[] = {
+    {.input = {0, {0}, 7}, .kernel = {2}},
+    {.input = {1, {9}, 2}, .kernel = {2, 2}},
+    {.input = {2, {9, 8}, 1}, .kernel = {3, 3, 3}},
+};
+enum { MISFITS = sizeof misfits / sizeof misfits[0] };
+
 /* ---- conv ------------------------------------------------------------------------------------ */
 
 static bool conv_output(const layer_case *c, fv_shape *output, int64_t *macs) {
     const fv_conv_options *o = c->options;
     ref_window w;
-    if (!ref_conv_window(&c->input, o, &w))
+    if (!axes_fit(&c->input, o->kernel) || !ref_conv_window(&c->input, o, &w))
         return false;
     *output = window_output(&w, o->filters);
     *macs = (int64_t)ref_cells(w.out) * ref_cells(w.kernel) * c->input.channels * o->filters;
@@ -655,6 +670,8 @@ static void conv_cases(const oracle *self) {
         }
     }
     numbers n = {1};
+    for (int i = 0; i < MISFITS; i++)
+        conv_case(self, &n, &misfits[i], 4, most);
     conv_lecture_cases(self, &n);
     conv_plane_cases(self, &n);
 }
@@ -662,9 +679,10 @@ static void conv_cases(const oracle *self) {
 /* ---- maxpool, avgpool ------------------------------------------------------------------------ */
 
 static bool pool_output(const layer_case *c, fv_shape *output, int64_t *macs) {
+    const fv_pool_options *o = c->options;
     ref_window w;
     *macs = 0;
-    if (!ref_pool_window(&c->input, c->options, &w))
+    if (!axes_fit(&c->input, o->size) || !ref_pool_window(&c->input, o, &w))
         return false;
     *output = window_output(&w, c->input.channels);
     return true;
@@ -754,6 +772,8 @@ static void pool_cases(const oracle *self) {
                 pool_case(self, &n, &g, most);
             }
     }
+    for (int i = 0; i < MISFITS; i++)
+        pool_case(self, &(numbers){0}, &misfits[i], most);
     /* Windows of 256 cells and of more. */
     static const geometry large[] = {
         {.input = {2, {17, 16}, 3}, .kernel = {16, 16}},
@@ -772,7 +792,7 @@ static bool dense_output(const layer_case *c, fv_shape *output, int64_t *macs) {
     const fv_dense_options *o = c->options;
     *output = (fv_shape){.channels = o->units};
     *macs = (int64_t)c->input.channels * o->units;
-    return true;
+    return c->input.rank == 0;
 }
 
 static int dense_weights(const layer_case *c, size_t counts[MOST_OPERANDS]) {
@@ -809,6 +829,22 @@ static void dense_terms(const layer_case *c, size_t *z, size_t *dx, size_t *dw) 
     *dw = (size_t)c->samples;
 }
 
+static void dense_case(const oracle *self, numbers *n, const fv_shape *input, int units,
+                       int samples) {
+    fv_dense_options o = {.units = units,
+                          .activation = (fv_activation)numbers_below(n, FV_SOFTMAX + 1),
+                          .no_bias = numbers_below(n, 3) == 0};
+    layer_case c = make_case(self, n, &o, input);
+    char text[64], detail[128];
+    c.samples = samples;
+    c.batch = samples + numbers_below(n, 3);
+    shape_text(input, text);
+    sprintf(detail, "%s to %d, %s%s, %d samples", text, units, fv_activation_names[o.activation],
+            o.no_bias ? ", no bias" : "", samples);
+    c.detail = detail;
+    check_case(&c);
+}
+
 static void dense_cases(const oracle *self) {
     static const int sizes[] = {1, 2, 3, 5, 8, 10, 16, 17, 33, 64, 130, 300};
     static const int samples[] = {1, 2, 3, 6, 7, 13, 17};
@@ -817,23 +853,15 @@ static void dense_cases(const oracle *self) {
     for (int inputs = 0; inputs < COUNT; inputs++)
         for (int units = 0; units < COUNT; units++)
             for (int s = 0; s < 7; s++) {
-                if (!full_run() && chosen++ % 3 != 0)
-                    continue;
                 numbers n = {(uint64_t)(inputs * 10000 + units * 100 + s)};
                 fv_shape input = {.channels = sizes[inputs]};
-                fv_dense_options o = {.units = sizes[units],
-                                      .activation =
-                                          (fv_activation)numbers_below(&n, FV_SOFTMAX + 1),
-                                      .no_bias = numbers_below(&n, 3) == 0};
-                layer_case c = make_case(self, &n, &o, &input);
-                char detail[128];
-                c.samples = samples[s];
-                c.batch = c.samples + numbers_below(&n, 3);
-                sprintf(detail, "%d to %d, %s%s, %d samples", input.channels, o.units,
-                        fv_activation_names[o.activation], o.no_bias ? ", no bias" : "", c.samples);
-                c.detail = detail;
-                check_case(&c);
+                if (full_run() || chosen++ % 3 == 0)
+                    dense_case(self, &n, &input, sizes[units], samples[s]);
             }
+    numbers n = {2};
+    dense_case(self, &n, &(fv_shape){0, {3, 5}, 30}, 7, 3);   /* flattened pictures */
+    dense_case(self, &n, &(fv_shape){0, {0}, 1000}, 130, 17); /* several blocks of inputs */
+    dense_case(self, &n, &(fv_shape){2, {3, 5}, 2}, 7, 3);    /* refused */
 }
 
 /* ---- Layers that keep their input's shape -----------------------------------------------------
@@ -1077,6 +1105,72 @@ static void test_every_layer_has_an_oracle(void **state) {
     }
 }
 
+/* ---- Weights in files ------------------------------------------------------------------------ */
+
+/* The shape in files, and which of its axes each axis of the stored array is. */
+static void expect_spec(const fv_weight_spec *spec, int rank, const size_t *size, const int *axes,
+                        size_t fan_in, size_t fan_out) {
+    assert_int_equal(spec->rank, rank);
+    for (int i = 0; i < rank; i++) {
+        assert_int_equal(spec->size[i], size[i]);
+        assert_int_equal(spec->axes[i], axes[i]);
+    }
+    assert_int_equal(spec->fan_in, fan_in);
+    assert_int_equal(spec->fan_out, fan_out);
+}
+
+/* PyTorch's (filters, channels, kernel...), stored [kernel...][channels][filters]. */
+static void test_convolution_weights(void **state) {
+    (void)state;
+    static const int axes[3][5] = {{2, 1, 0}, {2, 3, 1, 0}, {2, 3, 4, 1, 0}};
+    const size_t size[5] = {7, 3, 2, 4, 5}, cells[3] = {2, 2 * 4, 2 * 4 * 5};
+    const fv_layer_type *conv = fv_layer_type_find("conv");
+    for (int rank = 1; rank <= 3; rank++) {
+        fv_shape input = {rank, {6, 6, 6}, 3};
+        fv_conv_options o = {.filters = 7, .kernel = {2, rank > 1 ? 4 : 0, rank > 2 ? 5 : 0}};
+        fv_inference inference = {0};
+        assert_int_equal(conv->infer(&o, &input, 1, &inference), FV_OK);
+        expect_spec(&inference.weights[0], rank + 2, size, axes[rank - 1], cells[rank - 1] * 3,
+                    cells[rank - 1] * 7);
+        expect_spec(&inference.weights[1], 1, size, (const int[]){0}, cells[rank - 1] * 3,
+                    cells[rank - 1] * 7);
+        assert_int_equal(inference.weights[0].init.kind, FV_INIT_GLOROT_UNIFORM);
+        assert_int_equal(inference.weights[1].init.kind, FV_INIT_CONSTANT);
+    }
+}
+
+/* PyTorch's (units, inputs); of a flattened picture its inputs are channels first, ours last. */
+static void test_dense_weights(void **state) {
+    (void)state;
+    const fv_layer_type *dense = fv_layer_type_find("dense");
+    fv_dense_options o = {.units = 7, .init = {FV_INIT_NORMAL, 0.5}};
+    fv_inference inference = {0};
+    assert_int_equal(dense->infer(&o, &(fv_shape){.channels = 30}, 1, &inference), FV_OK);
+    expect_spec(&inference.weights[0], 2, (const size_t[]){7, 30}, (const int[]){1, 0}, 30, 7);
+    assert_int_equal(inference.weights[0].init.kind, FV_INIT_NORMAL);
+    assert_true(inference.weights[0].init.value == 0.5);
+    inference = (fv_inference){0};
+    assert_int_equal(dense->infer(&o, &(fv_shape){0, {3, 5}, 30}, 1, &inference), FV_OK);
+    expect_spec(&inference.weights[0], 4, (const size_t[]){7, 2, 3, 5}, (const int[]){2, 3, 1, 0},
+                30, 7);
+    expect_spec(&inference.weights[1], 1, (const size_t[]){7}, (const int[]){0}, 30, 7);
+}
+
+/* Padding that would leave a window without a real cell. */
+static void test_pool_padding(void **state) {
+    (void)state;
+    static const char *const types[] = {"maxpool", "avgpool"};
+    for (int i = 0; i < 2; i++) {
+        const fv_layer_type *pool = fv_layer_type_find(types[i]);
+        fv_pool_options o = {.size = {3}, .pad = {{0, 2}}};
+        fv_inference inference = {0};
+        assert_int_equal(pool->infer(&o, &(fv_shape){1, {9}, 2}, 1, &inference), FV_SHAPE);
+        assert_non_null(strstr(fv_error_message(), "0:2"));
+    }
+}
+
+/* ---- The tests ------------------------------------------------------------------------------- */
+
 static void test_oracle(void **state) {
     const oracle *o = *state;
     case_count = refused_count = run_count = other_algorithm_count = 0;
@@ -1102,10 +1196,16 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    struct CMUnitTest tests[ORACLES + 1] = {cmocka_unit_test(test_every_layer_has_an_oracle)};
+    enum { OTHERS = 4 };
+    struct CMUnitTest tests[OTHERS + ORACLES] = {
+        cmocka_unit_test(test_every_layer_has_an_oracle),
+        cmocka_unit_test(test_convolution_weights),
+        cmocka_unit_test(test_dense_weights),
+        cmocka_unit_test(test_pool_padding),
+    };
     for (int i = 0; i < ORACLES; i++)
-        tests[i + 1] = (struct CMUnitTest){.name = oracles[i].type,
-                                           .test_func = test_oracle,
-                                           .initial_state = (void *)(uintptr_t)&oracles[i]};
+        tests[OTHERS + i] = (struct CMUnitTest){.name = oracles[i].type,
+                                                .test_func = test_oracle,
+                                                .initial_state = (void *)(uintptr_t)&oracles[i]};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
