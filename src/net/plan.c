@@ -130,11 +130,6 @@ typedef struct life {
     bool crosses; /* used in more than one segment, or in another pass */
 } life;
 
-static int forward_time(const fv_plan *plan, int node) {
-    (void)plan;
-    return node;
-}
-
 static int backward_time(const fv_plan *plan, int node) {
     return 2 * plan->net->count - node;
 }
@@ -147,8 +142,8 @@ static void extend(life *l, int time) {
 /* Units of a segment run side by side: what one of them uses lives for the whole segment. */
 static void extend_segment(const fv_plan *plan, life *l, int segment, bool backward) {
     const fv_segment *s = &plan->segments[segment];
-    extend(l, backward ? backward_time(plan, s->last) : forward_time(plan, s->first));
-    extend(l, backward ? backward_time(plan, s->first) : forward_time(plan, s->last));
+    extend(l, backward ? backward_time(plan, s->last) : s->first);
+    extend(l, backward ? backward_time(plan, s->first) : s->last);
 }
 
 /* Of a root's output: from its forward to its last reader. */
@@ -237,7 +232,7 @@ static void place_buffer(placing *at, int node, life l, fv_buffer *buffer) {
     life whole = l;
     for (int n = 0; n < plan->net->count; n++) {
         int segment = plan->nodes[n].segment;
-        if (l.first <= forward_time(plan, n) && forward_time(plan, n) <= l.last)
+        if (l.first <= n && n <= l.last)
             extend_segment(plan, &whole, segment, false);
         if (l.first <= backward_time(plan, n) && backward_time(plan, n) <= l.last)
             extend_segment(plan, &whole, segment, true);
@@ -264,7 +259,7 @@ static void place_notes(placing *at, int node) {
     fv_plan *plan = at->plan;
     fv_node_plan *p = &plan->nodes[node];
     const fv_layer_plan *layer = &p->layer;
-    int forward = forward_time(plan, node), backward = backward_time(plan, node);
+    int forward = node, backward = backward_time(plan, node);
     life kept = {.first = forward, .last = forward};
     extend_segment(plan, &kept, p->segment, false);
     extend_segment(plan, &kept, p->segment, true);
