@@ -9,7 +9,7 @@ static int run(const cli_call *call) {
     printf("fovea %s\n", fv_version());
     printf("instruction set: %s\n", instruction_set);
     printf("threads: %d\n", fv_default_threads());
-    printf("optional parts: %s\n", fv_features());
+    printf("optional parts: %s\n", *fv_features() ? fv_features() : "none");
     return EXIT_SUCCESS;
 }
 

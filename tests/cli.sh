@@ -39,7 +39,7 @@ sed 's,1/255,1e30,; s/relu/relu init=constant(1e6)/' tiny.net >diverges.net
 : >empty.net
 printf 'input *x*x1\nconv 2 3x3\n' >any.net
 
-# ---- Help, version, wrong verbs -------------------------------------------------------------------
+# ---- Help, version, wrong verbs ------------------------------------------------------------------
 
 expect 0 '^fovea [0-9]+\.' --version
 expect 0 '^instruction set: ' version
@@ -64,7 +64,7 @@ that_not grep -Eq '^ *(convert|show|view) ' out
 that_not grep -Eq -e '--(init|freeze)' out
 FOVEA_ISA=v9 expect 1 'v9' version
 
-# ---- Options and operands -------------------------------------------------------------------------
+# ---- Options and operands ------------------------------------------------------------------------
 
 expect 2 'too few operands' train
 expect 2 "unexpected operand 'b'" train a b
@@ -92,7 +92,7 @@ done
 expect 2 'empty' train tiny --data ''
 that_not test -e runs
 
-# ---- info -----------------------------------------------------------------------------------------
+# ---- info ----------------------------------------------------------------------------------------
 
 expect 0 '^conv1 .*conv 4 3x3 relu .*2x2x4 +40 +144$' info tiny
 expect 0 '^total +74 +176$' info tiny.net
@@ -110,7 +110,7 @@ expect 1 'empty.net' info empty.net
 "$fovea" info resolved.net --resolved >again.net 2>err
 that cmp resolved.net again.net
 
-# ---- data -----------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 
 expect 0 '^fashion-mnist: ' data
 expect 1 'unknown data set mnits; did you mean mnist' data mnits
@@ -118,7 +118,7 @@ mkdir data/mnist
 expect 0 "found in .*data/mnist" data mnist
 rmdir data/mnist
 
-# ---- train ----------------------------------------------------------------------------------------
+# ---- train ---------------------------------------------------------------------------------------
 
 expect 0 '^test accuracy [01]\.[0-9]{4}  loss [0-9.]+$' train tiny --data sides --seed 1
 cp err messages
@@ -159,14 +159,14 @@ if command -v script >/dev/null; then # on a terminal: a line that is rewritten
     that grep -q '^epoch 3/3  loss .*  accuracy .*  val_loss ' lines
 fi
 
-# ---- Interrupted and resumed ----------------------------------------------------------------------
+# ---- Interrupted and resumed ---------------------------------------------------------------------
 
 interrupt INT 130 long/log.csv train tiny --data sides --epochs 100000 --out long
 interrupt TERM 143 long/log.csv train tiny --data sides --epochs 100000 --out long --resume
 expect 1 'another net' train tiny --data sides --set conv1.filters=5 --epochs 100000 --out long --resume
 expect 1 'seed' train tiny --data sides --seed 9 --epochs 100000 --out long --resume
 
-# ---- test and predict -----------------------------------------------------------------------------
+# ---- test and predict ----------------------------------------------------------------------------
 
 model=runs/tiny/model.safetensors
 expect 0 '^test accuracy [01]\.[0-9]{4}  loss [0-9.]+  samples 16$' test $model --data sides
@@ -196,7 +196,7 @@ expect 2 'too few operands' predict $model
 expect 0 '^sides:test:0: [-0-9.e]+ [-0-9.e]+$' predict linear.safetensors sides:test:0
 expect 0 '"kind": "values", "values": \[[-0-9.e]+, [-0-9.e]+\], "shape": \[2\]' predict linear.safetensors sides:test:0 --json
 
-# ---- run ------------------------------------------------------------------------------------------
+# ---- run -----------------------------------------------------------------------------------------
 
 expect 0 '' run $model --input three.npy --output-dir taps
 that test "$(ls taps)" = dense1.npy
@@ -216,7 +216,7 @@ expect 1 '3x4x4x1.*Nx5x5x1' run five.net --input three.npy --output-dir none
 that_not test -e none
 expect 1 'file' run $model --input three.npy --output-dir file/taps
 
-# ---- export, bench, check -------------------------------------------------------------------------
+# ---- export, bench, check ------------------------------------------------------------------------
 
 expect 0 '' export $model copy.safetensors
 that cmp copy.safetensors $model

@@ -47,7 +47,7 @@ END
 expect 0 '^test accuracy' train tiny --data sides --out good
 model=good/model.safetensors
 
-# ---- Nets -------------------------------------------------------------------------------------------
+# ---- Nets ----------------------------------------------------------------------------------------
 
 refuse_net 'bad.net:2:1: .*unknown layer .*did you mean .conv' <<'END'
 input 4x4x1
@@ -115,7 +115,7 @@ refuse 'line.net:1:.*1000000 bytes' train line.net --data sides --out bad
 head -c 1000 /dev/urandom >noise.net
 refuse 'noise.net:1:' train noise.net --data sides --out bad
 
-# ---- Data -------------------------------------------------------------------------------------------
+# ---- Data ----------------------------------------------------------------------------------------
 
 # damaged NAME: a copy of the set, about to be damaged.
 damaged() {
@@ -192,7 +192,7 @@ printf '\037\213\010\000' >$pictures.gz
 head -c 1000 /dev/zero >>$pictures.gz
 refuse_data zipped 'train-images-idx3-ubyte.gz'
 
-# ---- Pictures ---------------------------------------------------------------------------------------
+# ---- Pictures ------------------------------------------------------------------------------------
 
 make_picture() { # FILE WIDTH HEIGHT: a grey PNG
     python3 - "$@" <<'END'
@@ -201,8 +201,10 @@ width, height = int(sys.argv[2]), int(sys.argv[3])
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 with open(sys.argv[1], "wb") as file:
-    file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0))
-               + chunk(b"IDAT", zlib.compress((b"\0" + b"\x80" * width) * height)) + chunk(b"IEND", b""))
+    file.write(b"\x89PNG\r\n\x1a\n")
+    file.write(chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)))
+    file.write(chunk(b"IDAT", zlib.compress((b"\0" + b"\x80" * width) * height)))
+    file.write(chunk(b"IEND", b""))
 END
 }
 
@@ -223,7 +225,7 @@ make_picture huge.png 4 4
 put huge.png 16 '\177\377\377\377\177\377\377\377'
 refuse 'huge.png' predict resizes.safetensors huge.png
 
-# ---- Model files ------------------------------------------------------------------------------------
+# ---- Model files ---------------------------------------------------------------------------------
 
 whole=$(wc -c <$model)
 bad=0
@@ -244,7 +246,7 @@ for bytes in '\000\000\000\000\000\000\000\200' '\377\377\377\377\377\377\377\37
     refuse 'length.safetensors.*header' predict length.safetensors sides:test:0
 done
 
-# ---- Resuming ---------------------------------------------------------------------------------------
+# ---- Resuming ------------------------------------------------------------------------------------
 
 sums good >before
 expect 1 'another net' train tiny --data sides --out good --set conv1.filters=5 --resume
@@ -263,7 +265,7 @@ sums cut >after
 that cmp before after
 nothing_left
 
-# ---- A loss that is no number -------------------------------------------------------------------------
+# ---- A loss that is no number --------------------------------------------------------------------
 
 # Six layers without activations and a learning rate far too high: good for an epoch of six steps.
 cat >deep.net <<'END'
@@ -286,7 +288,7 @@ expect 1 'step ' train deep.net --data sides --out diverges --resume
 that cmp diverges/checkpoint.safetensors kept.safetensors
 nothing_left
 
-# ---- Folders that cannot be written -------------------------------------------------------------------
+# ---- Folders that cannot be written --------------------------------------------------------------
 
 : >file
 for folder in file file/run /proc/fovea/run; do
@@ -307,7 +309,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 nothing_left
 
-# ---- A full disk --------------------------------------------------------------------------------------
+# ---- A full disk ---------------------------------------------------------------------------------
 
 # stopped_by PATTERN: a run in $folder, good for one epoch, cannot go on for this reason; what was
 # there is untouched, and once there is room again the run ends as if nothing had been.
@@ -360,7 +362,7 @@ else
     echo "      no full disk: mount is not permitted here"
 fi
 
-# ---- No memory ----------------------------------------------------------------------------------------
+# ---- No memory -----------------------------------------------------------------------------------
 
 # Address space of so many kilobytes, from too little to enough: the run fails or it does not.
 cat >nets/middle.net <<'END'

@@ -11,7 +11,7 @@ if nm -D "$build/fovea" | grep -Eq '__(asan|tsan|ubsan)_'; then
     skip "a build with sanitizers is not made to be installed"
 fi
 
-# ---- The files ----------------------------------------------------------------------------------------
+# ---- The files -----------------------------------------------------------------------------------
 
 that meson install -C "$build" --no-rebuild --destdir "$work/root"
 pc=$(find root -name fovea.pc)
@@ -29,7 +29,7 @@ for page in man1/fovea.1 man5/fovea.net.5; do
     that test -s "$installed/share/man/$page"
 done
 
-# ---- The symbols ----------------------------------------------------------------------------------------
+# ---- The symbols ---------------------------------------------------------------------------------
 
 nm -D --defined-only "$libraries/libfovea.so" | awk '{ print $3 }' | sort >exported
 sed -n '/^FV_API/,/;/p' "$installed/include/fovea.h" | grep -o 'fv_[a-z0-9_]*(' | tr -d '(' |
@@ -39,7 +39,7 @@ nm --defined-only "$libraries/libfovea.a" 2>/dev/null |
     awk '$2 ~ /[A-TV-Z]/ && $3 !~ /^fv_/ { print $3 }' >foreign
 that test ! -s foreign # the static library takes no name that a program might use
 
-# ---- Programs in C and C++ --------------------------------------------------------------------------------
+# ---- Programs in C and C++ -----------------------------------------------------------------------
 
 make_split data/sides train 300 28
 make_split data/sides t10k 100 28
@@ -83,7 +83,7 @@ awk '/^```$/ { inside = 0 } inside; /^```c$/ && !seen { inside = seen = 1 }' "$s
 build_program shared "${CC:-cc}" -std=c17 readme.c
 expect 0 'samples 100$' test read.safetensors --data sides
 
-# ---- The command ----------------------------------------------------------------------------------------
+# ---- The command ---------------------------------------------------------------------------------
 
 # It looks for nets and for its checker where they were put.
 unset FOVEA_NETS

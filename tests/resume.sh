@@ -40,7 +40,7 @@ expect 0 '^test accuracy' train small --data sides --out trial --threads 1
 [ $(($(milliseconds) - start)) -lt 1000 ] && epochs=60 || epochs=20
 sed -i "s/epochs=3/epochs=$epochs/" nets/small.net
 
-# ---- Undisturbed, and with other numbers of threads -----------------------------------------------
+# ---- Undisturbed, and with other numbers of threads ----------------------------------------------
 
 start=$(milliseconds)
 expect 0 '^test accuracy' train small --data sides --seed 5 --out one --threads 1
@@ -55,7 +55,7 @@ expect 0 '^test accuracy' train small --data sides --seed 6 --out other
 [ "$(sum other)" != "$undisturbed" ]
 verdict $? "another seed: another model file"
 
-# ---- Killed at ten moments and resumed --------------------------------------------------------------
+# ---- Killed at ten moments and resumed -----------------------------------------------------------
 
 # Each delay is a share of the run, in percent. A run that ends before its kill starts afresh.
 killed=0
@@ -86,7 +86,7 @@ cut -d , -f 1-6 one/log.csv >wanted.csv
 cut -d , -f 1-6 killed/log.csv >logged.csv
 that cmp wanted.csv logged.csv
 
-# ---- Interrupted and resumed --------------------------------------------------------------------------
+# ---- Interrupted and resumed ---------------------------------------------------------------------
 
 interrupt INT 130 stopped/log.csv train small --data sides --seed 5 --out stopped
 interrupt TERM 143 stopped/log.csv train small --data sides --seed 5 --out stopped --resume

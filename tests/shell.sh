@@ -109,8 +109,9 @@ count, size = int(sys.argv[3]), int(sys.argv[4])
 with open(start + "-images-idx3-ubyte", "wb") as file:
     file.write(struct.pack(">4i", 0x803, count, size, size))
     for i in range(count):
-        file.write(bytes((100 + i % 128) * ((x >= size // 2) == i % 2) + (i * 7 + y * 5 + x * 3) % 28
-                         for y in range(size) for x in range(size)))
+        file.write(bytes(
+            (100 + i % 128) * ((x >= size // 2) == i % 2) + (i * 7 + y * 5 + x * 3) % 28
+            for y in range(size) for x in range(size)))
 with open(start + "-labels-idx1-ubyte", "wb") as file:
     file.write(struct.pack(">2i", 0x801, count) + bytes(i % 2 for i in range(count)))
 END

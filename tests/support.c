@@ -9,15 +9,16 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define GUARD_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GUARD_ASAN 1
+/* GCC defines macros, Clang has features. */
+#ifndef __has_feature
+#define __has_feature(name) 0
 #endif
-#endif
-#ifdef GUARD_ASAN
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define GUARD_ASAN 1
 #include <sanitizer/asan_interface.h>
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define GUARD_TSAN 1
 #endif
 
 /* ---- Guarded buffers ------------------------------------------------------------------------- */
@@ -192,6 +193,18 @@ int kernel_tables(const fv_kernels *tables[MOST_TABLES]) {
 }
 
 bool full_run(void) {
+#if defined(GUARD_ASAN) || defined(GUARD_TSAN)
+    return false;
+#else
     const char *full = getenv("FV_FULL");
     return full && *full && *full != '0';
+#endif
+}
+
+bool races_only(void) {
+#ifdef GUARD_TSAN
+    return true;
+#else
+    return false;
+#endif
 }

@@ -62,7 +62,11 @@ enum { MOST_TABLES = 4 };
 /* The kernels that this machine can run; says on standard output which those are. */
 int kernel_tables(const fv_kernels *tables[MOST_TABLES]);
 
-/* FV_FULL=1 in the environment: all cases, not a choice of them. */
+/* FV_FULL=1 in the environment: all cases, not a choice of them. Not under sanitizers, which see
+ * the same code in the choice and take ten times as long. */
 bool full_run(void);
+
+/* ThreadSanitizer looks on: what runs on one thread need not be tested. */
+bool races_only(void);
 
 #endif

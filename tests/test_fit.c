@@ -236,6 +236,19 @@ static void data_that_does_not_fit_is_refused(void **state) {
     fv_net_free(net);
 }
 
+static void pictures_of_another_size_are_resized(void **state) {
+    (void)state;
+    fv_net *net = fv_net_parse("input 9x9x1 scale=1/255 resize=bilinear\nconv 8 3x3 relu\nflatten\n"
+                               "dense 3 softmax\ntrain optimizer=adam lr=0.01 batch=16 epochs=8",
+                               "resize.net");
+    fit(net, &(fv_fit_options){.seed = 1, .validate = test_data});
+    const fv_net *nets[] = {net};
+    fv_score score;
+    assert_int_equal(fv_evaluate(nets, 1, test_data, 0, 1, false, &score), FV_OK);
+    assert_true(score.accuracy >= 0.9);
+    fv_net_free(net);
+}
+
 static void folders_that_cannot_be_written_are_named(void **state) {
     (void)state;
     fv_net *net = make_net(adam);
@@ -275,6 +288,7 @@ int main(void) {
         cmocka_unit_test(another_run_cannot_be_resumed),
         cmocka_unit_test(a_loss_that_is_no_number_stops_the_run),
         cmocka_unit_test(data_that_does_not_fit_is_refused),
+        cmocka_unit_test(pictures_of_another_size_are_resized),
         cmocka_unit_test(folders_that_cannot_be_written_are_named),
         cmocka_unit_test(no_memory_leaves_the_old_files),
     };

@@ -1173,6 +1173,9 @@ static void test_pool_padding(void **state) {
 
 static void test_oracle(void **state) {
     const oracle *o = *state;
+    const fv_layer_type *type = fv_layer_type_find(o->type);
+    if (races_only() && type && !type->whole_batch)
+        skip();
     case_count = refused_count = run_count = other_algorithm_count = 0;
     o->cases(o);
     print_message("%s: %u cases, %u of them refused; %u runs, %u by other than direct algorithms\n",

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,8 @@
 #include <cmocka.h>
 
 /* The seam: counts what is mapped, and can fail the n-th request. */
-static size_t mapped;
-static int requests, fail_at = -1;
+static atomic_size_t mapped;
+static atomic_int requests, fail_at = -1;
 
 void *fv_system_alloc(size_t bytes) {
     void *block = NULL;

@@ -1,8 +1,8 @@
 /* Memory: zeroed, aligned blocks, and the large blocks that arenas are made of. Every room
  * allocates through here. A block carries no header: its owner knows its size. */
-#include <base/alloc.h>
+#include "base/alloc.h"
 
-#include <base/status.h>
+#include "base/status.h"
 #include <stdlib.h>
 #include <string.h>
 #if __has_include(<sys/mman.h>)

@@ -1,9 +1,11 @@
 /* Files: bounded reading, read-only mapping, atomic writing, folders. Called by data, formats,
  * train and the .net parser. */
-#include <base/file.h>
+#include "base/file.h"
 
-#include <base/alloc.h>
-#include <base/status.h>
+#include "base/alloc.h"
+#include "base/status.h"
+#include "base/text.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -253,4 +255,22 @@ bool fv_is_file(const char *path) {
 bool fv_is_folder(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+void fv_remove_stale(const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    fv_text folder = {0};
+    fv_text_add(&folder, "%.*s", slash ? (int)(slash - path + 1) : 2, slash ? path : "./");
+    DIR *open = folder.failed ? NULL : opendir(folder.bytes);
+    for (struct dirent *entry = open ? readdir(open) : NULL; entry; entry = readdir(open)) {
+        size_t size = strlen(entry->d_name), stem = strlen(name);
+        bool stale = size > stem + 4 && strncmp(entry->d_name, name, stem) == 0 &&
+                     entry->d_name[stem] == '.' && strcmp(entry->d_name + size - 4, ".tmp") == 0;
+        if (stale)
+            unlinkat(dirfd(open), entry->d_name, 0);
+    }
+    if (open)
+        closedir(open);
+    fv_text_free(&folder);
 }

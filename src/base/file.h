@@ -35,6 +35,10 @@ void fv_write(fv_writer *writer, const void *bytes, size_t size);
 fv_status fv_writer_commit(fv_writer *writer);
 void fv_writer_abort(fv_writer *writer);
 
+/* Removes what a killed writer of `path` left behind: path.*.tmp in its folder. Only where no other
+ * process writes that path. */
+void fv_remove_stale(const char *path);
+
 /* Creates a folder and those above it; FV_OK when it is there already. */
 fv_status fv_make_folder(const char *path);
 

@@ -7,10 +7,10 @@
  * unit is one of job N+1, whose fields were written before. And the fields are not written again
  * until `unfinished` is 0, that is, while nobody holds a unit. Hence the caller waits for units
  * that were taken, never for a worker that sleeps. */
-#include <base/pool.h>
+#include "base/pool.h"
 
-#include <base/alloc.h>
-#include <base/status.h>
+#include "base/alloc.h"
+#include "base/status.h"
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

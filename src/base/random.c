@@ -7,7 +7,7 @@
  *     key     = { seed's low word, seed's high word }
  *     counter = { block's low word, block's high word, stream, purpose }
  * and takes the four words of block 0, then those of block 1, and so on. */
-#include <base/random.h>
+#include "base/random.h"
 
 #include <math.h>
 

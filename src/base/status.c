@@ -1,6 +1,6 @@
 /* This thread's last error message, the suggestion for a misspelt name, and what this build is.
  * Called by every room. */
-#include <base/status.h>
+#include "base/status.h"
 
 #include <ctype.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* The bottom of the allocation seam, alone in a file so that a test can define these two functions
  * itself, which keeps this one out of the link. Called by alloc.c only. */
-#include <base/alloc.h>
+#include "base/alloc.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /* A growing string, and numbers as short exact text. Called wherever text is made: the printer of
  * .net files, JSON, tables, messages. */
-#include <base/text.h>
+#include "base/text.h"
 
-#include <base/alloc.h>
-#include <base/status.h>
+#include "base/alloc.h"
+#include "base/status.h"
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>

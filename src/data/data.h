@@ -32,6 +32,11 @@ const char *const *fv_known_classes(const char *name, int *classes);
 fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
                         size_t sizes[5], float **values);
 
+/* Where the samples are of another size than the net's input, and its input line says how to
+ * resize: points *data to *made, all samples resized and rounded to bytes, which the caller frees.
+ * Else changes nothing: *made is NULL. */
+fv_status fv_data_fit(const fv_net *net, const fv_data **data, fv_data **made);
+
 /* The order of an epoch: a true permutation of 0..count-1, a function of seed and epoch alone. */
 void fv_epoch_order(uint32_t *order, uint32_t count, uint64_t seed, uint32_t epoch);
 

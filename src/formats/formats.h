@@ -59,6 +59,8 @@ fv_status fv_net_tensors_make(const fv_net *net, fv_net_tensors *tensors);
 void fv_net_tensors_free(fv_net_tensors *tensors);
 
 fv_status fv_model_write(const fv_net *net, const char *path, const fv_model_extra *extra);
+/* FV_UNSUPPORTED where this build cannot write models: a run asks before it begins. */
+fv_status fv_model_supported(void);
 /* The weights of an open file into a built net of the same layers; every tensor must be there in
  * the right shape and dtype F32; else FV_FORMAT or FV_SHAPE naming the tensor and both shapes. */
 fv_status fv_model_read_weights(const fv_tensors *tensors, fv_net *net);

@@ -111,6 +111,15 @@ static fv_status classes_from_json(const char *text, fv_net *net) {
 
 #endif
 
+fv_status fv_model_supported(void) {
+#ifdef FV_HAVE_JSON
+    return FV_OK;
+#else
+    return fv_fail(FV_UNSUPPORTED,
+                   "this build has no model files: build fovea with -Djson=enabled");
+#endif
+}
+
 /* ---- Writing --------------------------------------------------------------------------------- */
 
 static char *tensor_name(const fv_node *node, const fv_weight *weight) {

@@ -51,8 +51,7 @@ fv_status fv_net_build_empty(fv_net *net, size_t most) {
         return status;
     if ((size_t)fv_parameter_count(net) > most)
         return fv_fail(FV_FORMAT, "%s: the net has %lld weights, but the file holds at most %zu",
-                       net->source ? net->source : "net", (long long)fv_parameter_count(net),
-                       most);
+                       net->source ? net->source : "net", (long long)fv_parameter_count(net), most);
     net->weights = fv_alloc(net->weight_size, sizeof(real));
     if (!net->weights)
         return fv_fail_in(FV_MEMORY, "weights of the net");

@@ -218,12 +218,14 @@ fv_status fv_evaluate(const fv_net *const *nets, int count, const fv_data *data,
     if (count < 1)
         return fv_fail(FV_INVALID, "no net to evaluate");
     int acquired = 0;
-    fv_status status = FV_OK;
+    fv_data *resized;
+    fv_status status = fv_data_fit(nets[0], &data, &resized);
     for (; !status && acquired < count; acquired += !status)
         status = fv_net_acquire((fv_net *)(uintptr_t)nets[acquired], false);
     if (!status)
         status = evaluate_acquired(nets, count, data, batch, threads, exact, score);
     while (acquired > 0)
         fv_net_release((fv_net *)(uintptr_t)nets[--acquired], false);
+    fv_data_free(resized);
     return status;
 }

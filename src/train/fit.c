@@ -11,6 +11,7 @@ typedef struct fit {
     fv_net *net;
     const fv_data *data, *validate; /* the samples trained on, and those measured */
     fv_data *held, *rest;           /* the net's holdout and what it leaves; NULL: none */
+    fv_data *resized[2];            /* data and validate made to fit the net; NULL: they do */
     const fv_fit_options *options;
     fv_train_options train; /* the net's, with the options' overrides */
     int batch;
@@ -115,7 +116,11 @@ static fv_status resolve(fit *f) {
     f->count = fv_data_count(f->data);
     if (f->count > UINT32_MAX)
         return fv_fail(FV_INVALID, "%zu samples: at most 2^32 are possible", f->count);
-    status = fv_check_data(f->net, f->data);
+    status = fv_data_fit(f->net, &f->data, &f->resized[0]);
+    if (!status && f->validate)
+        status = fv_data_fit(f->net, &f->validate, &f->resized[1]);
+    if (!status)
+        status = fv_check_data(f->net, f->data);
     if (!status && f->validate)
         status = fv_check_data(f->net, f->validate);
     return status ? status : count_steps(f);
@@ -159,8 +164,14 @@ static fv_status open_folder(fit *f) {
     f->model = path_in(folder, "model.safetensors");
     if (!f->checkpoint || !f->model)
         return FV_MEMORY;
-    fv_status status = fv_make_folder(folder);
-    if (!status && f->options->resume && fv_is_file(f->checkpoint))
+    fv_status status = fv_model_supported();
+    if (!status)
+        status = fv_make_folder(folder);
+    if (status)
+        return status;
+    fv_remove_stale(f->checkpoint);
+    fv_remove_stale(f->model);
+    if (f->options->resume && fv_is_file(f->checkpoint))
         status = resume(f);
     if (!status)
         status = open_log(f, &f->log, "log.csv",
@@ -204,6 +215,8 @@ static void close_fit(fit *f) {
     fv_trainer_free(f->trainer);
     fv_log_close(&f->log);
     fv_log_close(&f->step_log);
+    fv_data_free(f->resized[0]);
+    fv_data_free(f->resized[1]);
     fv_data_free(f->held);
     fv_data_free(f->rest);
     fv_free(f->checkpoint);

@@ -155,8 +155,7 @@ static int find_broken_output(fv_trainer *t, const fv_samples *samples) {
     int found = t->net->count - 1;
     const char **names = fv_alloc((size_t)t->net->count + 1, sizeof *names);
     fv_runner runner;
-    fv_plan_options options = {
-        .batch = samples->count, .raw_output = true, .outputs = names};
+    fv_plan_options options = {.batch = samples->count, .raw_output = true, .outputs = names};
     if (!names)
         return found;
     for (int n = 0; n < t->net->count; n++)
