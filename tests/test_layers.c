@@ -658,7 +658,7 @@ static void conv_plane_cases(const oracle *self, numbers *n) {
 }
 
 static void conv_cases(const oracle *self) {
-    int64_t most = full_run() ? 3000000 : 100000;
+    int64_t most = full_run() ? 300000 : 100000;
     for (int number = 0; number < GEOMETRIES; number++) {
         numbers n = {(uint64_t)number};
         for (int pair = 0; pair < CHANNELS * CHANNELS; pair++) {
@@ -762,7 +762,7 @@ static void pool_case(const oracle *self, numbers *n, const geometry *g, size_t 
 }
 
 static void pool_cases(const oracle *self) {
-    size_t most = full_run() ? 5000000 : 100000;
+    size_t most = full_run() ? 300000 : 100000;
     for (int number = 0; number < GEOMETRIES; number++) {
         numbers n = {(uint64_t)number};
         int choice = numbers_below(&n, 2 * CHANNELS); /* half of the geometries are left out */

@@ -17,7 +17,8 @@
 #define FV_JOIN(name, isa) FV_JOIN_(name, isa)
 #define FV_LOCAL(name) FV_JOIN(name, FV_ISA)
 
-#if defined(__AVX512F__)
+/* FV_WIDE: vectors of 64 bytes on any processor, so that tests see what AVX-512 would do. */
+#if defined(__AVX512F__) || defined(FV_WIDE)
 #define FV_VEC_BYTES 64
 #define FV_TILE_ROWS 14 /* 28 sums, 2 columns and a broadcast in 32 registers */
 #elif defined(__AVX__)
@@ -96,17 +97,17 @@ FV_INLINE vec rectify(vec v) {
 
 /* Bit i of the result is lane i of the mask. */
 FV_INLINE uint32_t mask_bits(ivec mask) {
-#if defined(FV_DOUBLE) || !defined(__x86_64__)
+#if !defined(FV_DOUBLE) && defined(__AVX512DQ__)
+    return (uint32_t)_mm512_movepi32_mask((__m512i)mask);
+#elif !defined(FV_DOUBLE) && defined(__AVX__) && FV_VEC_BYTES == 32
+    return (uint32_t)_mm256_movemask_ps((__m256)mask);
+#elif !defined(FV_DOUBLE) && defined(__SSE__) && FV_VEC_BYTES == 16
+    return (uint32_t)_mm_movemask_ps((__m128)mask);
+#else
     uint32_t bits = 0;
     for (int i = 0; i < VL; i++)
         bits |= (uint32_t)(mask[i] & 1) << i;
     return bits;
-#elif defined(__AVX512DQ__)
-    return (uint32_t)_mm512_movepi32_mask((__m512i)mask);
-#elif defined(__AVX__)
-    return (uint32_t)_mm256_movemask_ps((__m256)mask);
-#else
-    return (uint32_t)_mm_movemask_ps((__m128)mask);
 #endif
 }
 
