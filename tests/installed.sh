@@ -47,7 +47,10 @@ cp "$source"/examples/first.* .
 warnings='-O1 -Wall -Wextra -Wpedantic -Wno-missing-field-initializers -Werror'
 flags=$(pkg-config --cflags fovea)
 shared=$(pkg-config --libs fovea)
-static=$(pkg-config --static --libs fovea | sed 's/-lfovea /-l:libfovea.a /')
+# The static library with shared ones of others, whose own static parts need not be here.
+# shellcheck disable=SC2046 # a list of words
+static="$(pkg-config --libs-only-L fovea) -l:libfovea.a $(pkg-config --libs \
+    $(pkg-config --print-requires-private fovea)) -lm -pthread"
 export LD_LIBRARY_PATH="$libraries"
 
 # build_program LINKAGE COMPILER WORDS...: makes the program `first`.
