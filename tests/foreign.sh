@@ -38,7 +38,7 @@ expect 0 '^\{"median_ms": [0-9.e-]+, ' bench small.net --seconds 0.2 --json
 expect 0 '^\{"median_ms": [0-9.e-]+, ' bench small.net --seconds 0.2 --json --train
 
 # A run trains, but without jansson it can keep nothing: a clear message, and no file left behind.
-expect 1 'checkpoint.safetensors: this build has no model files: build fovea with jansson' \
+expect 1 'this build has no model files: build fovea with -Djson=enabled' \
     train small.net --data sides --out run
 that_not test -e run/model.safetensors
 that_not test -e run/checkpoint.safetensors
