@@ -3,7 +3,7 @@
  *
  * Value i of a sample is kept where the i-th 16-bit number of a Philox stream is at least
  * round(rate x 65536). The stream's key is the seed, its counter {block, index of the sample in
- * the data set, epoch, node and purpose}; a block of four words gives eight numbers, low halves
+ * the data set, epoch, purpose + 256 node}; a block of four words gives eight numbers, low halves
  * first. */
 #include "base/random.h"
 #include "layers/layer.h"
