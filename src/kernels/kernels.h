@@ -118,6 +118,11 @@ static inline size_t fv_bit_bytes(size_t count) {
     return (count + 63) / 64 * 8;
 }
 
+/* Panels that hold so many columns. */
+static inline int fv_panels(int columns, const fv_kernels *kernels) {
+    return (columns + kernels->panel - 1) / kernels->panel;
+}
+
 /* The table for this machine, or that which FOVEA_ISA names; NULL with a message. */
 const fv_kernels *fv_kernels_get(void);
 /* The table of that name, NULL (no message) where this processor or build lacks it. */

@@ -70,13 +70,6 @@ FV_INLINE vec splat(real x) {
     return x - (vec){0};
 }
 
-FV_INLINE ivec lane_numbers(void) {
-    ivec v;
-    for (int i = 0; i < VL; i++)
-        v[i] = i;
-    return v;
-}
-
 /* mask lanes are all ones or all zeros, as comparisons give them. */
 FV_INLINE vec keep_where(ivec mask, vec v) {
     return (vec)((ivec)v & mask);

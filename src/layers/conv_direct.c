@@ -21,21 +21,17 @@ static size_t cells(const fv_conv_geometry *g) {
     return (size_t)g->axis[0].kernel * (size_t)g->axis[1].kernel * (size_t)g->axis[2].kernel;
 }
 
-static int panels(int columns, const fv_kernels *k) {
-    return (columns + k->panel - 1) / k->panel;
-}
-
 static size_t forward_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)panels(g->filters, k) * (size_t)k->panel * cells(g) * (size_t)g->channels;
+    return (size_t)fv_panels(g->filters, k) * (size_t)k->panel * cells(g) * (size_t)g->channels;
 }
 
 static size_t bias_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)panels(g->filters, k) * (size_t)k->panel;
+    return (size_t)fv_panels(g->filters, k) * (size_t)k->panel;
 }
 
 /* One kernel cell, transposed: panels over channels, depth = filters. */
 static size_t cell_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)panels(g->channels, k) * (size_t)k->panel * (size_t)g->filters;
+    return (size_t)fv_panels(g->channels, k) * (size_t)k->panel * (size_t)g->filters;
 }
 
 static int padded_size(const fv_axis *a) {
@@ -80,7 +76,7 @@ void fv_conv_direct_pack(const fv_conv_geometry *g, const fv_call *call) {
     real *bias = call->packed + forward_packed(g, k), *back = bias + bias_packed(g, k);
     size_t depth = cells(g) * (size_t)g->channels;
     k->pack(call->weights[0], g->filters, false, (int)depth, g->filters, call->packed);
-    for (int f = 0; f < panels(g->filters, k) * k->panel; f++)
+    for (int f = 0; f < fv_panels(g->filters, k) * k->panel; f++)
         bias[f] = call->weights[1] && f < g->filters ? call->weights[1][f] : 0;
     if (!call->setting->training || !call->setting->input_gradient)
         return;

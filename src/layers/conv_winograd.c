@@ -11,7 +11,6 @@ enum {
     EDGE = FV_WINOGRAD_POINTS - FV_WINOGRAD_TILE, /* input cells beyond a tile of outputs */
     POINTS = FV_WINOGRAD_POINTS * FV_WINOGRAD_POINTS,
     BLOCK_BYTES = 256 << 10,
-    SKEW = 16, /* values between the points, off a power of two, which would share cache sets */
 };
 
 /* ---- Sizes, in reals --------------------------------------------------------------------------
@@ -39,8 +38,8 @@ static winograd measure(const fv_conv_geometry *g, const fv_kernels *k) {
     fit = fit < k->rows ? k->rows : fit / k->rows * k->rows;
     int blocks = (tiles + fit - 1) / fit;
     w.block = (tiles + blocks - 1) / blocks;
-    w.v_step = (ptrdiff_t)w.block * g->channels + SKEW;
-    w.z_step = (ptrdiff_t)w.block * g->filters + SKEW;
+    w.v_step = (ptrdiff_t)w.block * g->channels;
+    w.z_step = (ptrdiff_t)w.block * g->filters;
     if (!exact_fit(&g->axis[1], w.rows) || !exact_fit(&g->axis[2], w.columns))
         w.input_copy = (size_t)(w.rows * TILE + EDGE) * (size_t)(w.columns * TILE + EDGE) *
                        (size_t)g->channels;
@@ -49,17 +48,13 @@ static winograd measure(const fv_conv_geometry *g, const fv_kernels *k) {
     return w;
 }
 
-static int panels(int columns, const fv_kernels *k) {
-    return (columns + k->panel - 1) / k->panel;
-}
-
 /* One point of the packed kernels, forward and transposed. */
 static size_t forward_point(const winograd *w, const fv_kernels *k) {
-    return (size_t)panels(w->filters, k) * (size_t)k->panel * (size_t)w->channels;
+    return (size_t)fv_panels(w->filters, k) * (size_t)k->panel * (size_t)w->channels;
 }
 
 static size_t backward_point(const winograd *w, const fv_kernels *k) {
-    return (size_t)panels(w->channels, k) * (size_t)k->panel * (size_t)w->filters;
+    return (size_t)fv_panels(w->channels, k) * (size_t)k->panel * (size_t)w->filters;
 }
 
 static size_t kernel_count(const winograd *w) {
@@ -92,10 +87,11 @@ void fv_conv_winograd_prepare(const fv_conv_geometry *g, const fv_setting *setti
     plan->packed = points * (forward_point(&w, k) + kernel_count(&w)) + (size_t)w.filters;
     plan->scratch = points * (size_t)(w.v_step + w.z_step) + w.input_copy;
     if (setting->training) {
-        plan->packed += points * backward_point(&w, k);
         plan->scratch += w.output_copy + w.input_copy;
         plan->held = points * kernel_count(&w) * sizeof(real);
     }
+    if (setting->input_gradient)
+        plan->packed += points * backward_point(&w, k);
     plan->packed *= sizeof(real);
     plan->scratch *= sizeof(real);
 }
@@ -111,7 +107,7 @@ void fv_conv_winograd_pack(const fv_conv_geometry *g, const fv_call *call) {
     for (size_t e = 0; e < POINTS; e++)
         k->pack(points + e * kernel_count(&w), w.filters, false, w.channels, w.filters,
                 forward + e * forward_point(&w, k));
-    for (size_t e = 0; e < POINTS && call->setting->training; e++)
+    for (size_t e = 0; e < POINTS && call->setting->input_gradient; e++)
         k->pack(points + e * kernel_count(&w), w.filters, true, w.filters, w.channels,
                 back + e * backward_point(&w, k));
 }

@@ -91,12 +91,8 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
 /* ---- Sizes, in reals ----------------------------------------------------------------------------
  */
 
-static int panels(int columns, const fv_kernels *k) {
-    return (columns + k->panel - 1) / k->panel;
-}
-
 static size_t packed_weights(int inputs, int units, const fv_kernels *k) {
-    return (size_t)panels(units, k) * (size_t)k->panel * (size_t)inputs;
+    return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)inputs;
 }
 
 /* A backward unit's block of x, and of the weights transposed. */
@@ -109,7 +105,7 @@ static size_t block_weights(int units) {
 }
 
 static size_t packed_gradient(int batch, int units, const fv_kernels *k) {
-    return (size_t)panels(units, k) * (size_t)k->panel * (size_t)batch;
+    return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)batch;
 }
 
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
@@ -119,7 +115,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     const fv_kernels *k = setting->kernels;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
     plan->packed = (packed_weights(inputs[0].channels, o->units, k) +
-                    (size_t)panels(o->units, k) * (size_t)k->panel) *
+                    (size_t)fv_panels(o->units, k) * (size_t)k->panel) *
                    sizeof(real);
     if (!setting->training)
         return;
@@ -146,8 +142,8 @@ static void pack(const fv_call *call) {
     const fv_kernels *k = call->kernels;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
     real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_pool_run(call->pool, panels(units, k), pack_panel, (void *)(uintptr_t)call);
-    for (int u = 0; u < panels(units, k) * k->panel; u++)
+    fv_pool_run(call->pool, fv_panels(units, k), pack_panel, (void *)(uintptr_t)call);
+    for (int u = 0; u < fv_panels(units, k) * k->panel; u++)
         bias[u] = call->weights[1] && u < units ? call->weights[1][u] : 0;
 }
 
@@ -155,7 +151,8 @@ static void pack(const fv_call *call) {
  * -------------------------------------------------------------------------------------- */
 
 static int forward_groups(const fv_call *call) {
-    return (panels(call->out_shape->channels, call->kernels) + FORWARD_PANELS - 1) / FORWARD_PANELS;
+    return (fv_panels(call->out_shape->channels, call->kernels) + FORWARD_PANELS - 1) /
+           FORWARD_PANELS;
 }
 
 /* Unit: FORWARD_ROWS samples x FORWARD_PANELS panels of outputs. */

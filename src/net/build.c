@@ -6,19 +6,23 @@
 
 enum { WEIGHT_ALIGNMENT = 16 }; /* values: kernels may work on whole vectors of one weight */
 
-/* Every output but the last goes somewhere. */
-static fv_status check_all_read(const fv_net *net) {
-    for (int n = 0; n + 1 < net->count; n++) {
-        bool read = false;
-        for (int m = n + 1; m < net->count; m++)
-            for (int i = 0; i < net->nodes[m].input_count; i++)
-                read |= net->nodes[m].inputs[i] == n;
-        char place[128];
-        if (!read)
-            return fv_fail(FV_INVALID, "no layer reads the output of %s, and it is not the last",
-                           fv_node_place(net, &net->nodes[n], place));
-    }
-    return FV_OK;
+fv_status fv_net_find_unread(const fv_net *net, int *unread) {
+    bool *is_read = fv_alloc((size_t)net->count, sizeof *is_read);
+    if (!is_read)
+        return FV_MEMORY;
+    for (int n = 0; n < net->count; n++)
+        for (int i = 0; i < net->nodes[n].input_count; i++)
+            is_read[net->nodes[n].inputs[i]] = true;
+    is_read[net->count - 1] = true; /* by the caller */
+    for (*unread = 0; *unread < net->count && is_read[*unread];)
+        ++*unread;
+    fv_free(is_read);
+    if (*unread == net->count)
+        return FV_OK;
+    return fv_fail(FV_INVALID,
+                   "no layer reads the output of %s, and it is not the last; name it in a from= "
+                   "or leave it out",
+                   net->nodes[*unread].name);
 }
 
 /* Gives each weight its place; the size of all is in net->weight_size. */
@@ -44,7 +48,8 @@ fv_status fv_net_build_empty(fv_net *net, size_t most) {
         return FV_OK;
     if (net->count == 0)
         return fv_fail(FV_INVALID, "the net has no layers (start with `input 28x28x1`)");
-    fv_status status = check_all_read(net);
+    int unread;
+    fv_status status = fv_net_find_unread(net, &unread);
     if (!status)
         status = place_weights(net);
     if (status)

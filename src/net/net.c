@@ -341,25 +341,47 @@ int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]) {
     return 2;
 }
 
-/* Walks the stored array in order and gives each value's place in the file. */
-static size_t file_index(const fv_weight_spec *spec, size_t stored) {
-    size_t at[FV_MAX_RANK] = {0}, index = 0;
-    for (int i = spec->rank - 1; i >= 0; i--) {
-        size_t size = spec->size[spec->axes[i]];
-        at[spec->axes[i]] = stored % size;
-        stored /= size;
+/* The stored array in order, one run along its last axis after another. */
+typedef struct walk {
+    int rank;
+    size_t size[FV_MAX_RANK], step[FV_MAX_RANK]; /* of the stored axes; steps in the file */
+    size_t at[FV_MAX_RANK], place;               /* of the run's first value in the file */
+} walk;
+
+static walk begin_walk(const fv_weight_spec *spec) {
+    walk w = {.rank = spec->rank};
+    for (int i = 0; i < spec->rank; i++) {
+        w.size[i] = spec->size[spec->axes[i]];
+        w.step[i] = 1;
+        for (int j = spec->axes[i] + 1; j < spec->rank; j++)
+            w.step[i] *= spec->size[j];
     }
-    for (int i = 0; i < spec->rank; i++)
-        index = index * spec->size[i] + at[i];
-    return index;
+    return w;
+}
+
+/* On to the next run, as an odometer turns. */
+static void next_run(walk *w) {
+    for (int i = w->rank - 2; i >= 0; i--) {
+        w->place += w->step[i];
+        if (++w->at[i] < w->size[i])
+            return;
+        w->place -= w->step[i] * w->size[i];
+        w->at[i] = 0;
+    }
 }
 
 void fv_weight_to_file(const fv_weight *weight, const real *values, float *file) {
-    for (size_t i = 0; i < weight->count; i++)
-        file[file_index(&weight->spec, i)] = (float)values[i];
+    walk w = begin_walk(&weight->spec);
+    size_t run = w.size[w.rank - 1], step = w.step[w.rank - 1];
+    for (size_t i = 0; i < weight->count; i += run, next_run(&w))
+        for (size_t j = 0; j < run; j++)
+            file[w.place + j * step] = (float)values[i + j];
 }
 
 void fv_weight_from_file(const fv_weight *weight, const float *file, real *values) {
-    for (size_t i = 0; i < weight->count; i++)
-        values[i] = (real)file[file_index(&weight->spec, i)];
+    walk w = begin_walk(&weight->spec);
+    size_t run = w.size[w.rank - 1], step = w.step[w.rank - 1];
+    for (size_t i = 0; i < weight->count; i += run, next_run(&w))
+        for (size_t j = 0; j < run; j++)
+            values[i + j] = (real)file[w.place + j * step];
 }

@@ -57,6 +57,10 @@ int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const i
  * they are not drawn, and a text that promises more is FV_FORMAT. */
 fv_status fv_net_build_empty(fv_net *net, size_t most);
 
+/* FV_OK when each output but the last is read by some layer; else FV_INVALID and the first that is
+ * not. */
+fv_status fv_net_find_unread(const fv_net *net, int *unread);
+
 /* Infers all shapes anew for another input shape (no FV_ANY), into shapes[net->count]. */
 fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs);
 

@@ -489,34 +489,17 @@ static fv_status read_lines(parser *p) {
 
 /* Every output but the last must go somewhere. */
 static fv_status check_all_read(parser *p) {
-    const fv_net *net = p->net;
-    bool *is_read = fv_alloc((size_t)net->count, sizeof *is_read);
-    if (!is_read) {
-        return FV_MEMORY;
+    int unread;
+    fv_status status = fv_net_find_unread(p->net, &unread);
+    if (status != FV_INVALID) {
+        return status;
     }
-    int unread = 0;
-    for (int n = 0; n < net->count; n++) {
-        for (int i = 0; i < net->nodes[n].input_count; i++) {
-            is_read[net->nodes[n].inputs[i]] = true;
-        }
-    }
-    while (unread < net->count - 1 && is_read[unread]) {
-        unread++;
-    }
-    fv_free(is_read);
-    if (unread == net->count - 1) {
-        return FV_OK;
-    }
-    const fv_node *node = &net->nodes[unread];
+    const fv_node *node = &p->net->nodes[unread];
     p->line_number = 0; /* back to its line, for the message */
     for (size_t next = first_line(p); p->line_number < node->line;) {
         next = take_line(p, next);
     }
-    return place(p, p->words + node->column - 1,
-                 fv_fail(FV_INVALID,
-                         "no layer reads the output of %s, and it is not the last; "
-                         "name it in a from= or leave it out",
-                         node->name));
+    return place(p, p->words + node->column - 1, status);
 }
 
 static fv_status begin(parser *p) {

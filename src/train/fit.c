@@ -276,20 +276,14 @@ static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
 }
 
 static fv_status check_weights(const fit *f) {
-    const fv_net *net = f->net;
+    int n = fv_trainer_broken_weights(f->trainer);
     char place[128];
-    for (int n = 0; n < net->count; n++)
-        for (int w = 0; w < net->nodes[n].weight_count; w++) {
-            const fv_weight *weight = &net->nodes[n].weights[w];
-            if (!f->trainer->runner.plan.kernels->all_finite(weight->count,
-                                                             net->weights + weight->offset))
-                return fv_fail(FV_NUMERIC,
-                               "step %lld: the weights of layer %s are no longer finite numbers "
-                               "(lower the learning rate)",
-                               (long long)f->position.step,
-                               fv_node_place(net, &net->nodes[n], place));
-        }
-    return FV_OK;
+    if (n < 0)
+        return FV_OK;
+    return fv_fail(FV_NUMERIC,
+                   "step %lld: the weights of layer %s are no longer finite numbers (lower the "
+                   "learning rate)",
+                   (long long)f->position.step, fv_node_place(f->net, &f->net->nodes[n], place));
 }
 
 /* The row comes before the checkpoint: a run killed between the two writes the row again. */

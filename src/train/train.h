@@ -78,6 +78,9 @@ fv_trainer *fv_trainer_open(fv_net *net, const fv_train_options *train,
 /* One step on a batch of the loader; `bytes`: its samples are bytes. *score: sums, see fv_score. */
 fv_status fv_trainer_run(fv_trainer *trainer, const fv_batch *batch, bool bytes, fv_score *score);
 
+/* The first node with a weight that is no finite number; -1: none. */
+int fv_trainer_broken_weights(const fv_trainer *trainer);
+
 /* ---- Evaluation (evaluate.c)
  * --------------------------------------------------------------------------- */
 

@@ -142,12 +142,15 @@ static fv_score add_losses(const fv_trainer *t, int samples) {
 /* ---- When the loss is no number
  * -------------------------------------------------------------------- */
 
-static bool weights_finite(const fv_trainer *t, const fv_node *node) {
-    for (int w = 0; w < node->weight_count; w++)
-        if (!t->runner.plan.kernels->all_finite(node->weights[w].count,
-                                                t->net->weights + node->weights[w].offset))
-            return false;
-    return true;
+int fv_trainer_broken_weights(const fv_trainer *t) {
+    for (int n = 0; n < t->net->count; n++)
+        for (int w = 0; w < t->net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &t->net->nodes[n].weights[w];
+            if (!t->runner.plan.kernels->all_finite(weight->count,
+                                                    t->net->weights + weight->offset))
+                return n;
+        }
+    return -1;
 }
 
 /* The first layer whose output is not finite, by a second forward pass that keeps every output. */
@@ -176,13 +179,13 @@ static int find_broken_output(fv_trainer *t, const fv_samples *samples) {
 
 static fv_status explain_broken(fv_trainer *t, const fv_samples *samples) {
     char place[128];
-    for (int n = 0; n < t->net->count; n++)
-        if (!weights_finite(t, &t->net->nodes[n]))
-            return fv_fail(FV_NUMERIC,
-                           "step %lld: the loss is not a finite number; the weights of layer %s "
-                           "are not (lower the learning rate)",
-                           (long long)t->step + 1, fv_node_place(t->net, &t->net->nodes[n], place));
-    int n = find_broken_output(t, samples);
+    int n = fv_trainer_broken_weights(t);
+    if (n >= 0)
+        return fv_fail(FV_NUMERIC,
+                       "step %lld: the loss is not a finite number; the weights of layer %s are "
+                       "not (lower the learning rate)",
+                       (long long)t->step + 1, fv_node_place(t->net, &t->net->nodes[n], place));
+    n = find_broken_output(t, samples);
     return fv_fail(FV_NUMERIC,
                    "step %lld: the loss is not a finite number, from layer %s on (lower the "
                    "learning rate, or scale the input)",
