@@ -17,7 +17,7 @@ typedef struct check {
     fv_net *net;
     fv_trainer *trainer;
     float *input;
-    int labels[BATCH];
+    float labels[BATCH];
     const void *source[BATCH];
     uint32_t epochs[BATCH], indices[BATCH];
     real *gradients; /* the analytic ones */
@@ -33,19 +33,15 @@ static double loss(check *c, bool backward) {
     fv_trainer *t = c->trainer;
     fv_samples samples = {
         .count = BATCH, .source = c->source, .seed = 1, .epochs = c->epochs, .indices = c->indices};
-    int last = c->net->count - 1, channels = c->net->nodes[last].output.channels;
-    double sum = 0;
+    const float *targets[1] = {c->labels};
+    fv_batch batch = {.samples = BATCH, .source = c->source, .targets = targets};
+    fv_score score = {.loss = NAN};
     fv_runner_pack(&t->runner);
     fv_runner_forward(&t->runner, &samples);
-    for (int s = 0; s < BATCH; s++)
-        sum += t->loss
-                   ->sample(fv_runner_output(&t->runner, last, false) + (ptrdiff_t)s * channels,
-                            channels, c->labels[s], (real)1 / BATCH,
-                            fv_runner_output_gradient(&t->runner) + (ptrdiff_t)s * channels)
-                   .loss;
+    fv_objective_run(&t->objective, &t->runner, &batch, true, &score);
     if (backward)
         fv_runner_backward(&t->runner, &samples);
-    return sum / BATCH;
+    return score.loss;
 }
 
 static void check_one(check *c, size_t index, double middle, tally *t) {
@@ -119,7 +115,8 @@ static bool open_check(check *c, const char *path) {
         }
     fv_trainer_options options = {.batch = BATCH};
     c->trainer = fv_trainer_new(c->net, &options);
-    return c->trainer != NULL;
+    const fv_field label = {.name = "label", .shape = {.channels = 1}};
+    return c->trainer && fv_objective_bind(&c->trainer->objective, &label, 1) == FV_OK;
 }
 
 static bool make_samples(check *c) {
@@ -138,7 +135,7 @@ static bool make_samples(check *c) {
     for (int s = 0; s < BATCH; s++) {
         c->source[s] = c->input + (size_t)s * values;
         c->indices[s] = (uint32_t)s;
-        c->labels[s] = (int)fv_random_below(&random, (uint32_t)classes);
+        c->labels[s] = (float)fv_random_below(&random, (uint32_t)classes);
     }
     return true;
 }

@@ -76,18 +76,39 @@ FV_API size_t fv_shape_count(const fv_shape *shape); /* values in one sample */
 typedef struct fv_net fv_net;
 typedef int fv_tensor; /* a layer's output; negative: that layer could not be added */
 
+/* Elementwise but for the two softmaxes. In a layer's options an activation has the constants named
+ * here; as a layer of its own (leaky_relu, elu, hard_sigmoid) it takes others. */
 typedef enum fv_activation {
     FV_LINEAR = 0,
     FV_RELU,    /* max(x, 0) */
     FV_SIGMOID, /* 1 / (1 + exp(-x)) */
     FV_TANH,
-    FV_SOFTMAX, /* over the channels: exp(x_c) / sum_k exp(x_k) */
+    FV_SOFTMAX,      /* over the channels: exp(x_c) / sum_k exp(x_k) */
+    FV_RELU6,        /* min(max(x, 0), 6) */
+    FV_LEAKY_RELU,   /* x > 0 ? x : 0.01 x */
+    FV_ELU,          /* x > 0 ? x : exp(x) - 1 (Clevert et al. 2016) */
+    FV_SELU,         /* 1.0507 (x > 0 ? x : 1.6733 (exp(x) - 1)) (Klambauer et al. 2017) */
+    FV_GELU,         /* x Phi(x) = x / 2 (1 + erf(x / sqrt 2)) (Hendrycks & Gimpel 2016) */
+    FV_GELU_TANH,    /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    FV_SILU,         /* x sigmoid(x), also called swish */
+    FV_MISH,         /* x tanh(log(1 + exp(x))) */
+    FV_HARD_SIGMOID, /* min(max(x / 6 + 1/2, 0), 1) */
+    FV_HARD_SWISH,   /* x hard_sigmoid(x) */
+    FV_SOFTPLUS,     /* log(1 + exp(x)) */
+    FV_SOFTSIGN,     /* x / (1 + |x|) */
+    FV_SCALED_TANH,  /* 1.7159 tanh(2/3 x) (LeCun et al. 1998) */
+    FV_LOG_SOFTMAX,  /* over the channels: x_c - log sum_k exp(x_k) */
 } fv_activation;
 
 typedef enum fv_padding {
-    FV_VALID = 0, /* none, but what `pad` says */
-    FV_SAME,      /* TensorFlow's: output = ceil(input / stride); the odd cell goes to the end */
+    FV_VALID = 0,  /* none, but what `pad` says */
+    FV_SAME,       /* TensorFlow's: output = ceil(input / stride); the odd cell goes to the end */
+    FV_SAME_LOWER, /* the same with the odd cell in front (ONNX) */
+    FV_CAUSAL,     /* one axis only: all padding in front, so that no output sees later inputs */
 } fv_padding;
+
+/* Whose defaults and formula, where frameworks differ. */
+typedef enum fv_formula { FV_KERAS = 0, FV_TORCH, FV_ONNX, FV_CAFFE } fv_formula;
 
 /* How weights start. fan_in = kernel cells x input channels, fan_out = kernel cells x outputs;
  * the "normal" kinds are normals cut at two deviations, as in Keras. */
@@ -99,13 +120,19 @@ typedef enum fv_init_kind {
     FV_INIT_HE_NORMAL,
     FV_INIT_LECUN_UNIFORM, /* LeCun et al. 1998: +-sqrt(3 / fan_in) */
     FV_INIT_LECUN_NORMAL,
-    FV_INIT_NORMAL,   /* deviation `value`, not cut */
-    FV_INIT_CONSTANT, /* `value` */
+    FV_INIT_NORMAL,             /* deviation `value`, not cut */
+    FV_INIT_CONSTANT,           /* `value` */
+    FV_INIT_TRUNCATED_NORMAL,   /* deviation `value` before it is cut at two of them */
+    FV_INIT_UNIFORM,            /* +-`value` */
+    FV_INIT_ORTHOGONAL,         /* Saxe et al. 2014: rows or columns orthonormal, times `value` */
+    FV_INIT_KAIMING_NORMAL,     /* not cut, deviation sqrt(2 / fan_in); Caffe's msra */
+    FV_INIT_KAIMING_NORMAL_OUT, /* not cut, deviation sqrt(2 / fan_out), as in ResNet */
+    FV_INIT_FAN_IN_UNIFORM,     /* +-1 / sqrt(fan_in): PyTorch's weights and biases */
 } fv_init_kind;
 
 typedef struct fv_init {
     fv_init_kind kind;
-    double value; /* of normal and constant */
+    double value; /* of normal, truncated_normal, uniform, constant; orthogonal: 0 means 1 */
 } fv_init;
 
 typedef enum fv_resize {
@@ -123,24 +150,112 @@ typedef struct fv_input_options {
 } fv_input_options;
 
 /* Sizes of fewer axes than the input has repeat their first: {3} is {3, 3} on pictures. */
+
+enum { FV_MOST_TABLE = 64 };
+
 typedef struct fv_conv_options {
     int filters;   /* output channels, 1 or more */
     int kernel[3]; /* cells along each axis */
     fv_activation activation;
-    int stride[3]; /* default 1 */
+    int stride[3];   /* default 1 */
+    int dilation[3]; /* distance of kernel cells; default 1 */
+    int groups;      /* divides input channels and filters; default 1 */
     fv_padding padding;
     int pad[3][2]; /* explicit zeros {before, after} along each axis, with FV_VALID */
     bool no_bias;
     fv_init init, bias_init;
+    /* Connection table (LeNet-5's C3): bit c of table[f] is set where filter f sees channel c; all
+     * zero: every filter sees every channel. At most 64 filters and channels, no groups. */
+    uint64_t table[FV_MOST_TABLE];
 } fv_conv_options;
+
+/* Each channel has kernels of its own: filters = channels x multiplier, filter c multiplier + m
+ * sees channel c. */
+typedef struct fv_depthwise_conv_options {
+    int kernel[3];
+    fv_activation activation;
+    int multiplier; /* default 1 */
+    int stride[3], dilation[3];
+    fv_padding padding;
+    int pad[3][2];
+    bool no_bias;
+    fv_init init, bias_init;
+} fv_depthwise_conv_options;
+
+/* A depthwise convolution without bias, then a 1x1 convolution to `filters`. */
+typedef struct fv_separable_conv_options {
+    int filters;
+    int kernel[3];
+    fv_activation activation;
+    int multiplier; /* default 1 */
+    int stride[3], dilation[3];
+    fv_padding padding;
+    int pad[3][2];
+    bool no_bias;
+    fv_init depthwise_init, init, bias_init;
+} fv_separable_conv_options;
+
+/* The transpose of a convolution from output to input (Zeiler et al. 2010). Output size (n - 1)
+ * stride - before - after + dilation (kernel - 1) + 1 + output_pad; with FV_SAME n x stride. */
+typedef struct fv_conv_transpose_options {
+    int filters;
+    int kernel[3];
+    fv_activation activation;
+    int stride[3], dilation[3];
+    int groups;
+    fv_padding padding; /* FV_VALID (with pad) or FV_SAME */
+    int pad[3][2];      /* cells taken from the output, {before, after} */
+    int output_pad[3];  /* cells added to its end; less than the stride */
+    bool no_bias;
+    fv_init init, bias_init;
+} fv_conv_transpose_options;
+
+/* A convolution whose weights are not shared: each output place has kernels of its own. */
+typedef struct fv_local_options {
+    int filters;
+    int kernel[3];
+    fv_activation activation;
+    int stride[3];
+    fv_padding padding;
+    int pad[3][2];
+    bool no_bias; /* the bias too has a number for each place and filter */
+    fv_init init, bias_init;
+} fv_local_options;
 
 typedef struct fv_pool_options {
     int size[3];   /* window */
     int stride[3]; /* default: the window */
     fv_padding padding;
     int pad[3][2];          /* at most half the window */
+    bool ceil;              /* round the output size up; a window that would begin in the padding
+                               behind is left out, one that reaches past it is cut there */
     bool count_include_pad; /* avgpool: padded cells count in the divisor (PyTorch's default) */
 } fv_pool_options;
+
+typedef struct fv_global_pool_options {
+    bool keep; /* keep the spatial axes, of size 1; default: a vector of the channels */
+} fv_global_pool_options;
+
+/* Window i of an axis is [floor(i in / out), ceil((i + 1) in / out)), as in PyTorch. */
+typedef struct fv_adaptive_pool_options {
+    int size[3]; /* of the output */
+} fv_adaptive_pool_options;
+
+/* LeNet-5's S2: activation(coefficient(c) x sum of the window + bias(c)). */
+typedef struct fv_subsample_options {
+    int size[3];
+    fv_activation activation;
+    int stride[3];           /* default: the window */
+    fv_init init, bias_init; /* defaults: constant(1 / cells of the window), constant(0) */
+} fv_subsample_options;
+
+/* LeNet-5's output: y_u = sum over inputs k of (x_k - w(u, k))^2, to be small for the right class.
+ * For 10 units of 84 inputs the weights are 7x12 bitmaps of the digits, else +-1 at random; they
+ * do not learn unless asked to. */
+typedef struct fv_rbf_options {
+    int units;
+    bool learn;
+} fv_rbf_options;
 
 typedef struct fv_dense_options {
     int units; /* outputs, 1 or more */
@@ -149,10 +264,166 @@ typedef struct fv_dense_options {
     fv_init init, bias_init;
 } fv_dense_options;
 
+typedef struct fv_reshape_options {
+    fv_shape shape; /* one size may be FV_ANY: what is left */
+} fv_reshape_options;
+
+/* Output axis i is input axis axes[i], counted from 1 with the channels last, as in Keras. */
+typedef struct fv_permute_options {
+    double axes[4];
+    int count;
+} fv_permute_options;
+
+typedef enum fv_pad_mode {
+    FV_PAD_CONSTANT = 0, /* `value` */
+    FV_PAD_REFLECT,      /* mirrored at the outermost cell, which is not repeated */
+    FV_PAD_REPLICATE,    /* the outermost cell again and again */
+} fv_pad_mode;
+
+typedef struct fv_pad_options {
+    int pad[3][2];
+    fv_pad_mode mode;
+    double value;
+} fv_pad_options;
+
+typedef struct fv_crop_options {
+    int crop[3][2]; /* cells cut off before and behind along each axis */
+} fv_crop_options;
+
+typedef struct fv_slice_options {
+    int begin, end; /* [begin, end) of the axis; end 0: to its last */
+    int axis;       /* from 1, the spatial axes; 0: the channels */
+} fv_slice_options;
+
+typedef struct fv_concat_options {
+    int axis; /* from 1, the spatial axes; 0: the channels */
+} fv_concat_options;
+
+/* add, multiply, maximum of two or more inputs. One of them may have size 1 along all spatial axes
+ * (or be a vector) where another has more: its values then count for every place. */
+typedef struct fv_join_options {
+    fv_activation activation;
+} fv_join_options;
+
+typedef struct fv_upsample_options {
+    int factor[3];      /* whole factors of the sizes; or */
+    int size[3];        /* the sizes wanted */
+    fv_resize mode;     /* nearest (default) or bilinear: linear along each spatial axis */
+    bool align_corners; /* the outermost centres meet; default: half-pixel centres */
+} fv_upsample_options;
+
+typedef enum fv_depth_order {
+    FV_DEPTH_FIRST = 0, /* channel = (block cell) x channels + c: TensorFlow, ONNX's DCR */
+    FV_COLUMN_FIRST,    /* channel = c x cells + block cell: PyTorch's PixelShuffle, ONNX's CRD */
+} fv_depth_order;
+
+typedef struct fv_depth_options {
+    int block; /* cells of a block along each spatial axis */
+    fv_depth_order order;
+} fv_depth_options;
+
+/* y = (x - mean) / sqrt(variance + epsilon) scale(c) + bias(c), mean and variance of each channel
+ * over batch and places (Ioffe & Szegedy 2015). The running statistics become momentum x old +
+ * (1 - momentum) x new in each training step; inference and frozen layers use them. By formula:
+ *            momentum  epsilon  stored variance
+ *   keras    0.99      1e-3     biased (divided by n)
+ *   torch    0.9       1e-5     unbiased (n - 1)
+ *   onnx     0.9       1e-5     biased
+ *   caffe    0.999     1e-5     unbiased */
+typedef struct fv_batch_norm_options {
+    fv_activation activation;
+    fv_formula formula;
+    double momentum; /* share of the old statistics that is kept */
+    double epsilon;
+    bool no_scale, no_bias;
+    fv_init init, bias_init; /* defaults: constant(1), constant(0) */
+} fv_batch_norm_options;
+
+/* The same with mean and variance of each sample: of each place over the channels, or of all its
+ * values (layer_norm), of each group of channels (group_norm), of each channel (instance_norm).
+ * epsilon by formula: keras 1e-3, others 1e-5. scale and bias are one for each channel (layer_norm
+ * with all: one for each value). */
+typedef struct fv_layer_norm_options {
+    bool all;
+    fv_formula formula;
+    double epsilon;
+    bool no_scale, no_bias;
+} fv_layer_norm_options;
+
+typedef struct fv_group_norm_options {
+    int groups; /* default 32 */
+    fv_formula formula;
+    double epsilon;
+    bool no_scale, no_bias;
+} fv_group_norm_options;
+
+typedef struct fv_instance_norm_options {
+    fv_formula formula;
+    double epsilon;
+    bool no_scale, no_bias;
+} fv_instance_norm_options;
+
+/* y = x / sqrt(mean over the channels of x^2 + epsilon) scale(c) (Zhang & Sennrich 2019). */
+typedef struct fv_rms_norm_options {
+    double epsilon; /* default 1e-6 */
+    bool no_scale;
+} fv_rms_norm_options;
+
+/* Local response normalisation (Krizhevsky et al. 2012): y_c = x_c / (k + a sum x^2)^beta over
+ * `size` channels around c. a = alpha with formula keras (the paper, TensorFlow), alpha / size
+ * with torch, onnx and caffe. Of an even size, torch sees one more channel in front, onnx behind.
+ * Defaults: keras size 5, alpha 1, beta 0.5, k 1; else 5, 1e-4 (caffe 1), 0.75, 1. */
+typedef struct fv_lrn_options {
+    int size;
+    fv_formula formula;
+    double alpha, beta, k;
+} fv_lrn_options;
+
+/* y = x / sqrt(max(sum over the channels of x^2, epsilon)). */
+typedef struct fv_l2_normalize_options {
+    double epsilon; /* default 1e-12 */
+} fv_l2_normalize_options;
+
 typedef struct fv_dropout_options {
-    double rate; /* share of values set to 0 in training, 0 <= rate < 1; the others grow by
-                    1 / (1 - rate) (Srivastava et al. 2014). Rounded to 1/65536 */
+    double rate; /* share of values (spatial_dropout: of channels) set to 0 in training, 0 <= rate
+                    < 1; the others grow by 1 / (1 - rate) (Srivastava et al. 2014). Rounded to
+                    1/65536 */
 } fv_dropout_options;
+
+typedef struct fv_gaussian_noise_options {
+    double deviation; /* of the noise that training adds */
+} fv_gaussian_noise_options;
+
+typedef struct fv_leaky_relu_options {
+    double slope; /* below 0; default 0.01 (PyTorch; Keras has 0.3) */
+} fv_leaky_relu_options;
+
+typedef struct fv_elu_options {
+    double alpha; /* default 1 */
+} fv_elu_options;
+
+typedef struct fv_hard_sigmoid_options {
+    double slope; /* default 1/6; ONNX and early Keras have 0.2 */
+} fv_hard_sigmoid_options;
+
+/* x > 0 ? x : slope(c) x, with slopes that learn (He et al. 2015). */
+typedef struct fv_prelu_options {
+    bool shared;  /* one slope for all channels */
+    fv_init init; /* default constant(0.25), PyTorch's; Keras has 0 */
+} fv_prelu_options;
+
+/* How a layer's weights learn, apart from the train line: keys that any layer with weights takes.
+ * l1, l2: this is added to the loss: l1 sum |w| + l2 sum w^2, over all but biases and statistics
+ * (Keras' kernel_regularizer). max_norm: after each step the weights of each output are scaled down
+ * to this length. */
+typedef struct fv_tuning {
+    double lr, bias_lr; /* factors on the learning rate; default 1 (bias_lr: lr) */
+    bool no_decay;      /* no weight decay on any of its weights */
+    bool no_bias_decay; /* ... on its biases, scales and shifts */
+    double l1, l2;
+    double max_norm;
+    bool freeze; /* its weights do not learn; batch_norm then uses its running statistics */
+} fv_tuning;
 
 /* A new net without layers; NULL when out of memory. Free it with fv_net_free(). */
 FV_API fv_net *fv_net_new(void);
@@ -184,43 +455,251 @@ FV_API fv_tensor fv_add_layer1(fv_net *net, const char *type, fv_tensor input, c
                  sizeof(fv_input_options))
 #define fv_conv(net, x, ...)                                                                       \
     fv_add_layer1(net, "conv", x, FV_OPTIONS(fv_conv_options, __VA_ARGS__), sizeof(fv_conv_options))
+#define fv_depthwise_conv(net, x, ...)                                                             \
+    fv_add_layer1(net, "depthwise_conv", x, FV_OPTIONS(fv_depthwise_conv_options, __VA_ARGS__),    \
+                  sizeof(fv_depthwise_conv_options))
+#define fv_separable_conv(net, x, ...)                                                             \
+    fv_add_layer1(net, "separable_conv", x, FV_OPTIONS(fv_separable_conv_options, __VA_ARGS__),    \
+                  sizeof(fv_separable_conv_options))
+#define fv_conv_transpose(net, x, ...)                                                             \
+    fv_add_layer1(net, "conv_transpose", x, FV_OPTIONS(fv_conv_transpose_options, __VA_ARGS__),    \
+                  sizeof(fv_conv_transpose_options))
+#define fv_local(net, x, ...)                                                                      \
+    fv_add_layer1(net, "local", x, FV_OPTIONS(fv_local_options, __VA_ARGS__),                      \
+                  sizeof(fv_local_options))
 #define fv_maxpool(net, x, ...)                                                                    \
     fv_add_layer1(net, "maxpool", x, FV_OPTIONS(fv_pool_options, __VA_ARGS__),                     \
                   sizeof(fv_pool_options))
 #define fv_avgpool(net, x, ...)                                                                    \
     fv_add_layer1(net, "avgpool", x, FV_OPTIONS(fv_pool_options, __VA_ARGS__),                     \
                   sizeof(fv_pool_options))
+#define fv_global_maxpool(net, x, ...)                                                             \
+    fv_add_layer1(net, "global_maxpool", x, FV_OPTIONS(fv_global_pool_options, __VA_ARGS__),       \
+                  sizeof(fv_global_pool_options))
+#define fv_global_avgpool(net, x, ...)                                                             \
+    fv_add_layer1(net, "global_avgpool", x, FV_OPTIONS(fv_global_pool_options, __VA_ARGS__),       \
+                  sizeof(fv_global_pool_options))
+#define fv_adaptive_maxpool(net, x, ...)                                                           \
+    fv_add_layer1(net, "adaptive_maxpool", x, FV_OPTIONS(fv_adaptive_pool_options, __VA_ARGS__),   \
+                  sizeof(fv_adaptive_pool_options))
+#define fv_adaptive_avgpool(net, x, ...)                                                           \
+    fv_add_layer1(net, "adaptive_avgpool", x, FV_OPTIONS(fv_adaptive_pool_options, __VA_ARGS__),   \
+                  sizeof(fv_adaptive_pool_options))
+#define fv_subsample(net, x, ...)                                                                  \
+    fv_add_layer1(net, "subsample", x, FV_OPTIONS(fv_subsample_options, __VA_ARGS__),              \
+                  sizeof(fv_subsample_options))
+#define fv_rbf(net, x, ...)                                                                        \
+    fv_add_layer1(net, "rbf", x, FV_OPTIONS(fv_rbf_options, __VA_ARGS__), sizeof(fv_rbf_options))
 #define fv_dense(net, x, ...)                                                                      \
     fv_add_layer1(net, "dense", x, FV_OPTIONS(fv_dense_options, __VA_ARGS__),                      \
                   sizeof(fv_dense_options))
+#define fv_reshape(net, x, ...)                                                                    \
+    fv_add_layer1(net, "reshape", x, FV_OPTIONS(fv_reshape_options, __VA_ARGS__),                  \
+                  sizeof(fv_reshape_options))
+#define fv_permute(net, x, ...)                                                                    \
+    fv_add_layer1(net, "permute", x, FV_OPTIONS(fv_permute_options, __VA_ARGS__),                  \
+                  sizeof(fv_permute_options))
+#define fv_pad(net, x, ...)                                                                        \
+    fv_add_layer1(net, "pad", x, FV_OPTIONS(fv_pad_options, __VA_ARGS__), sizeof(fv_pad_options))
+#define fv_crop(net, x, ...)                                                                       \
+    fv_add_layer1(net, "crop", x, FV_OPTIONS(fv_crop_options, __VA_ARGS__), sizeof(fv_crop_options))
+#define fv_slice(net, x, ...)                                                                      \
+    fv_add_layer1(net, "slice", x, FV_OPTIONS(fv_slice_options, __VA_ARGS__),                      \
+                  sizeof(fv_slice_options))
+#define fv_upsample(net, x, ...)                                                                   \
+    fv_add_layer1(net, "upsample", x, FV_OPTIONS(fv_upsample_options, __VA_ARGS__),                \
+                  sizeof(fv_upsample_options))
+#define fv_depth_to_space(net, x, ...)                                                             \
+    fv_add_layer1(net, "depth_to_space", x, FV_OPTIONS(fv_depth_options, __VA_ARGS__),             \
+                  sizeof(fv_depth_options))
+#define fv_space_to_depth(net, x, ...)                                                             \
+    fv_add_layer1(net, "space_to_depth", x, FV_OPTIONS(fv_depth_options, __VA_ARGS__),             \
+                  sizeof(fv_depth_options))
+#define fv_batch_norm(net, x, ...)                                                                 \
+    fv_add_layer1(net, "batch_norm", x, FV_OPTIONS(fv_batch_norm_options, __VA_ARGS__),            \
+                  sizeof(fv_batch_norm_options))
+#define fv_layer_norm(net, x, ...)                                                                 \
+    fv_add_layer1(net, "layer_norm", x, FV_OPTIONS(fv_layer_norm_options, __VA_ARGS__),            \
+                  sizeof(fv_layer_norm_options))
+#define fv_group_norm(net, x, ...)                                                                 \
+    fv_add_layer1(net, "group_norm", x, FV_OPTIONS(fv_group_norm_options, __VA_ARGS__),            \
+                  sizeof(fv_group_norm_options))
+#define fv_instance_norm(net, x, ...)                                                              \
+    fv_add_layer1(net, "instance_norm", x, FV_OPTIONS(fv_instance_norm_options, __VA_ARGS__),      \
+                  sizeof(fv_instance_norm_options))
+#define fv_rms_norm(net, x, ...)                                                                   \
+    fv_add_layer1(net, "rms_norm", x, FV_OPTIONS(fv_rms_norm_options, __VA_ARGS__),                \
+                  sizeof(fv_rms_norm_options))
+#define fv_lrn(net, x, ...)                                                                        \
+    fv_add_layer1(net, "lrn", x, FV_OPTIONS(fv_lrn_options, __VA_ARGS__), sizeof(fv_lrn_options))
+#define fv_l2_normalize(net, x, ...)                                                               \
+    fv_add_layer1(net, "l2_normalize", x, FV_OPTIONS(fv_l2_normalize_options, __VA_ARGS__),        \
+                  sizeof(fv_l2_normalize_options))
 #define fv_dropout(net, x, ...)                                                                    \
     fv_add_layer1(net, "dropout", x, FV_OPTIONS(fv_dropout_options, __VA_ARGS__),                  \
                   sizeof(fv_dropout_options))
+#define fv_spatial_dropout(net, x, ...)                                                            \
+    fv_add_layer1(net, "spatial_dropout", x, FV_OPTIONS(fv_dropout_options, __VA_ARGS__),          \
+                  sizeof(fv_dropout_options))
+#define fv_gaussian_noise(net, x, ...)                                                             \
+    fv_add_layer1(net, "gaussian_noise", x, FV_OPTIONS(fv_gaussian_noise_options, __VA_ARGS__),    \
+                  sizeof(fv_gaussian_noise_options))
+#define fv_leaky_relu(net, x, ...)                                                                 \
+    fv_add_layer1(net, "leaky_relu", x, FV_OPTIONS(fv_leaky_relu_options, __VA_ARGS__),            \
+                  sizeof(fv_leaky_relu_options))
+#define fv_elu(net, x, ...)                                                                        \
+    fv_add_layer1(net, "elu", x, FV_OPTIONS(fv_elu_options, __VA_ARGS__), sizeof(fv_elu_options))
+#define fv_hard_sigmoid(net, x, ...)                                                               \
+    fv_add_layer1(net, "hard_sigmoid", x, FV_OPTIONS(fv_hard_sigmoid_options, __VA_ARGS__),        \
+                  sizeof(fv_hard_sigmoid_options))
+#define fv_prelu(net, x, ...)                                                                      \
+    fv_add_layer1(net, "prelu", x, FV_OPTIONS(fv_prelu_options, __VA_ARGS__),                      \
+                  sizeof(fv_prelu_options))
+/* Of several inputs: an array of them and their number. */
+#define fv_concat(net, inputs, count, ...)                                                         \
+    fv_add_layer(net, "concat", inputs, count, FV_OPTIONS(fv_concat_options, __VA_ARGS__),         \
+                 sizeof(fv_concat_options))
+#define fv_add(net, inputs, count, ...)                                                            \
+    fv_add_layer(net, "add", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),              \
+                 sizeof(fv_join_options))
+#define fv_multiply(net, inputs, count, ...)                                                       \
+    fv_add_layer(net, "multiply", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),         \
+                 sizeof(fv_join_options))
+#define fv_maximum(net, inputs, count, ...)                                                        \
+    fv_add_layer(net, "maximum", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),          \
+                 sizeof(fv_join_options))
+/* Layers without options: relu, sigmoid, ... (see fv_activation), flatten. */
 #define fv_flatten(net, x) fv_add_layer1(net, "flatten", x, 0, 0)
 #define fv_relu(net, x) fv_add_layer1(net, "relu", x, 0, 0)
-#define fv_sigmoid(net, x) fv_add_layer1(net, "sigmoid", x, 0, 0)
+#define fv_relu6(net, x) fv_add_layer1(net, "relu6", x, 0, 0)
+#define fv_selu(net, x) fv_add_layer1(net, "selu", x, 0, 0)
+#define fv_gelu(net, x) fv_add_layer1(net, "gelu", x, 0, 0)
+#define fv_gelu_tanh(net, x) fv_add_layer1(net, "gelu_tanh", x, 0, 0)
+#define fv_silu(net, x) fv_add_layer1(net, "silu", x, 0, 0)
+#define fv_mish(net, x) fv_add_layer1(net, "mish", x, 0, 0)
+#define fv_hard_swish(net, x) fv_add_layer1(net, "hard_swish", x, 0, 0)
+#define fv_softplus(net, x) fv_add_layer1(net, "softplus", x, 0, 0)
+#define fv_softsign(net, x) fv_add_layer1(net, "softsign", x, 0, 0)
 #define fv_tanh(net, x) fv_add_layer1(net, "tanh", x, 0, 0)
+#define fv_scaled_tanh(net, x) fv_add_layer1(net, "scaled_tanh", x, 0, 0)
+#define fv_sigmoid(net, x) fv_add_layer1(net, "sigmoid", x, 0, 0)
 #define fv_softmax(net, x) fv_add_layer1(net, "softmax", x, 0, 0)
+#define fv_log_softmax(net, x) fv_add_layer1(net, "log_softmax", x, 0, 0)
+
+/* Sets how the weights of `layer` learn. FV_INVALID for a layer without weights. */
+FV_API fv_status fv_tune(fv_net *net, fv_tensor layer, const fv_tuning *tuning);
+
+/* ---- Losses and metrics ------------------------------------------------------------------- */
+
+enum { FV_MOST_CLASS_WEIGHTS = 64, FV_MOST_LOSSES = 16, FV_MOST_METRICS = 16 };
+
+typedef enum fv_box_format {
+    FV_BOX_CORNERS = 0, /* x1, y1, x2, y2 */
+    FV_BOX_CENTER,      /* center x, center y, width, height */
+} fv_box_format;
+
+/* A `loss` line of a .net file: what is made small. The loss of a batch is the mean over samples
+ * and places (and, where a loss compares values, over the channels); several losses are added with
+ * their weights. fovea.net(5) lists the types, their formulas and which options each one has.
+ *
+ * target: a field of the data ("label", or any other); "input": the sample itself, as the input
+ * layer gives it. A field of one channel with the spatial sizes of the output (for a vector: a
+ * single number) holds class indices, from 0; where a loss wants values they become one-hot. Else a
+ * field must have the output's shape. */
+typedef struct fv_loss_options {
+    char type[32];
+    char of[64];            /* the layer whose output it judges; default: the last */
+    char target[64];        /* default "label" */
+    double weight;          /* default 1 */
+    double label_smoothing; /* e: targets become (1 - e) t + e / classes */
+    double class_weights[FV_MOST_CLASS_WEIGHTS];
+    int class_weight_count;
+    double ignore[4]; /* class indices that do not count */
+    int ignore_count;
+    fv_formula formula; /* cross_entropy with class weights: the mean divides by the number of
+                           samples (keras) or by the sum of their weights (torch) */
+    double delta;       /* huber, smooth_l1 */
+    double alpha, beta, gamma; /* focal, tversky */
+    double smooth;             /* dice, tversky */
+    double margin;             /* rbf */
+    fv_box_format boxes;       /* iou, giou, diou, ciou */
+    /* Both output and target first go through this trained model, up to its layer `layer` (default:
+     * the last); its weights stay as they are. */
+    char through[200], layer[64];
+} fv_loss_options;
+
+/* A `metric` line: measured on validation and test data. Types: accuracy, top_k, precision, recall,
+ * f1 (means over the classes, or of the positive class where the output has one channel), auc, mae,
+ * mse, r2, mean_iou, dice, psnr, ssim, and every loss. */
+typedef struct fv_metric_options {
+    char type[32];
+    char of[64], target[64]; /* as in fv_loss_options */
+    int k;                   /* top_k; default 5 */
+    double threshold;        /* of outputs with one channel; default 0.5 */
+    double range;            /* psnr, ssim: largest value less smallest; default 1 */
+    double ignore[4];
+    int ignore_count;
+} fv_metric_options;
+
+/* Adds a loss (of `layer`, unless options->of names one); before training. */
+FV_API fv_status fv_add_loss(fv_net *net, fv_tensor layer, const fv_loss_options *options);
+FV_API fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_options *options);
+#define fv_loss(net, x, ...) fv_add_loss(net, x, FV_OPTIONS(fv_loss_options, __VA_ARGS__))
+#define fv_metric(net, x, ...) fv_add_metric(net, x, FV_OPTIONS(fv_metric_options, __VA_ARGS__))
 
 /* How a net is trained: the `train` lines of a .net file. Zero or NULL: the default, which for the
  * optimiser's numbers depends on the optimiser and its formula (fovea.net(5) lists them). */
-typedef enum fv_formula { FV_KERAS = 0, FV_TORCH } fv_formula;
 typedef enum fv_last_batch {
     FV_LAST_SHORT = 0, /* the rest of the epoch is a smaller batch (Keras) */
     FV_LAST_DROP,      /* the rest is left out of this epoch */
     FV_LAST_CARRY,     /* batches run on across epochs */
 } fv_last_batch;
 
+/* The learning rate at step t (from 0), with T = decay_steps (default: the run's steps). */
+typedef enum fv_schedule {
+    FV_CONSTANT = 0,
+    FV_STEP,        /* lr gamma^floor(t / every) */
+    FV_MULTI_STEP,  /* lr gamma^(number of milestones reached) */
+    FV_EXPONENTIAL, /* lr gamma^(t / T) */
+    FV_POLYNOMIAL,  /* (lr - end) (1 - min(t, T) / T)^power + end */
+    FV_INVERSE,     /* lr / (1 + gamma t / T)^power */
+    FV_COSINE,      /* end + (lr - end) (1 + cos(pi min(t, T) / T)) / 2 */
+    FV_RESTARTS,  /* cosine that starts again: periods T, multiply T, multiply^2 T ... (Loshchilov &
+                     Hutter 2017) */
+    FV_ONE_CYCLE, /* up from lr / 25 to lr over 0.3 T, down to lr / 250000 by T, both by cosines
+                     (Smith & Topin 2018; PyTorch's OneCycleLR) */
+    FV_PLATEAU,   /* lr times gamma when the validation loss has not fallen for `patience` epochs */
+} fv_schedule;
+
 typedef struct fv_train_options {
-    char loss[32];      /* "cross_entropy" */
-    char optimizer[32]; /* "sgd", "adadelta", "adam"; default sgd */
-    fv_formula formula; /* whose formula and defaults */
+    char loss[32];      /* "cross_entropy"; short for one fv_add_loss of the last layer */
+    char optimizer[32]; /* "sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax",
+                           "nadam", "lion", "lamb"; default sgd */
+    fv_formula formula; /* whose formula and defaults: FV_KERAS or FV_TORCH */
     double lr, momentum, rho, beta1, beta2, epsilon;
-    int batch;     /* default 32 */
-    int epochs;    /* default 1; not together with steps */
-    int64_t steps; /* stop after so many steps */
-    int log_every; /* steps.csv and a line each so many steps: the batch's loss, dropout off */
-    int holdout;   /* the first so many training samples are kept for validation */
+    bool nesterov, centered, amsgrad;
+    double accumulator;  /* adagrad: first value of the sum of squares */
+    double weight_decay; /* keras (and adamw, lion, lamb): decoupled, w -= lr wd w before the step;
+                            torch: wd w is added to the gradient */
+    double clip_value, clip_norm, global_clip_norm; /* of gradients; 0: not */
+    int accumulate; /* batches whose mean gradient makes a step; default 1 */
+    double ema;     /* share of the old average of weights; 0: none. Validation and the saved model
+                       use the averages */
+    double l1, l2;  /* of all layers that do not have their own, see fv_tuning */
+    fv_schedule schedule;
+    double end, gamma, power, multiply; /* of schedules; defaults: 0, 0.1, 1, 1 */
+    int64_t every, decay_steps, warmup; /* steps; warmup: lr rises from 0 in a straight line */
+    double milestones[16];              /* steps */
+    int milestone_count;
+    int patience;       /* plateau: epochs; default 10 */
+    int early_stopping; /* stop after so many epochs without a lower validation loss; 0: never */
+    double min_delta;   /* what counts as lower */
+    bool restore_best;  /* end with the weights of the lowest validation loss */
+    int batch;          /* default 32 */
+    int epochs;         /* default 1; not together with steps */
+    int64_t steps;      /* stop after so many steps */
+    int log_every;      /* steps.csv and a line each so many steps: the batch's loss, dropout off */
+    int holdout;        /* the first so many training samples are kept for validation */
     fv_last_batch last_batch;
     int test_samples; /* the final test of `fovea train` uses the first so many; 0: all */
 } fv_train_options;
@@ -323,6 +802,14 @@ typedef struct fv_data fv_data;
  * "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
 FV_API void fv_data_free(fv_data *data);
+/* A data set of `count` samples from memory: add the field "input", then targets ("label": class
+ * indices from 0, one number a sample; or any other name and shape). Values are copied. */
+FV_API fv_data *fv_data_new(size_t count);
+FV_API fv_status fv_data_add(fv_data *data, const char *field, fv_shape shape, const float *values);
+FV_API fv_status fv_data_add_bytes(fv_data *data, const char *field, fv_shape shape,
+                                   const uint8_t *values);
+/* Name and shape of field `index`; 0 is the input. NULL past the last. */
+FV_API const char *fv_data_field(const fv_data *data, int index, fv_shape *shape);
 /* A view of samples [first, first + count) of `data`, which must outlive it. */
 FV_API fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count);
 FV_API size_t fv_data_count(const fv_data *data);
@@ -354,10 +841,18 @@ FV_API fv_shape fv_input_shape(const fv_net *net);
 
 /* ---- Training ------------------------------------------------------------------------------ */
 
+typedef struct fv_metric_value {
+    char name[64]; /* the metric's type, or OF.TYPE where several have that */
+    double value;
+} fv_metric_value;
+
 typedef struct fv_score {
-    double loss; /* mean a sample */
-    double accuracy;
+    double loss;     /* mean of the losses with their weights, l1 and l2 included in training */
+    double accuracy; /* share of samples (or places) of the right class, by the first loss with
+                        classes; NaN where no loss has them */
     size_t samples;
+    int metric_count; /* the net's metrics; not measured in training steps */
+    fv_metric_value metrics[FV_MOST_METRICS];
 } fv_score;
 
 /* One training step at a time, for loops of your own. */
@@ -378,6 +873,15 @@ FV_API void fv_trainer_free(fv_trainer *trainer);
  * the message names layer and step, the weights are as before the step. */
 FV_API fv_status fv_trainer_step(fv_trainer *trainer, const float *input, const int *labels,
                                  int samples, fv_score *score);
+/* The same with any targets: `count` fields of `samples` samples each. */
+typedef struct fv_target {
+    const char *field;
+    fv_shape shape; /* of one sample */
+    const float *values;
+} fv_target;
+FV_API fv_status fv_trainer_step_targets(fv_trainer *trainer, const float *input,
+                                         const fv_target *targets, int count, int samples,
+                                         fv_score *score);
 FV_API void fv_trainer_memory(const fv_trainer *trainer, fv_memory *memory); /* as allocated */
 
 typedef enum fv_event {
@@ -394,6 +898,8 @@ typedef struct fv_progress {
     int64_t epoch_step, epoch_steps;
     double loss, accuracy;         /* running means of the epoch; of the batch for FV_EVENT_LOG */
     double val_loss, val_accuracy; /* FV_EVENT_EPOCH; NaN without validation */
+    const fv_score *validation;    /* FV_EVENT_EPOCH: with its metrics; NULL without validation */
+    double lr;                     /* of the step just done */
     double seconds;                /* since the epoch began */
     double samples_per_second, seconds_left;
     const char *note; /* FV_EVENT_NOTE: a sentence, else NULL */
@@ -427,6 +933,11 @@ FV_API fv_status fv_fit(fv_net *net, const fv_data *data, const fv_fit_options *
  * threads and batch 0: the defaults. */
 FV_API fv_status fv_evaluate(const fv_net *const *nets, int count, const fv_data *data, int batch,
                              int threads, bool exact, fv_score *score);
+
+/* Counts of samples (or places) by class: counts[actual x classes + predicted] over the data, of
+ * the first loss with classes. classes must be the net's. */
+FV_API fv_status fv_confusion(const fv_net *net, const fv_data *data, int batch, int threads,
+                              int classes, int64_t *counts);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
  * Without a template it lists the names that the page must hold, for the test. Called by the
  * build. */
 #include "base/text.h"
+#include "folders.h"
 #include "net/net.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,8 @@ static void put_kind(const fv_param *param) {
         put_range("number,", param);
         return;
     case FV_PARAM_NUMBERS:
-        put_range("1 to 4 numbers, each", param);
+        printf("1 to %d", param->most ? param->most : 4);
+        put_range(" numbers, each", param);
         return;
     case FV_PARAM_BOOL:
     case FV_PARAM_NOT:
@@ -102,7 +104,10 @@ static void put_kind(const fv_param *param) {
         if (param->choices)
             put_words(param->choices);
         else
-            fputs("name of at most 31 letters", stdout);
+            printf("name of at most %d letters", (param->most ? param->most : 32) - 1);
+        return;
+    case FV_PARAM_TABLE:
+        fputs("for each filter the channels that it sees", stdout);
         return;
     }
 }

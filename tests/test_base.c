@@ -53,9 +53,9 @@ static void assert_bytes(const void *block, size_t from, size_t to, unsigned cha
 static void test_sizes(void **state) {
     (void)state;
     size_t result;
-    assert_true(fv_multiply(SIZE_MAX / 2, 2, &result));
+    assert_true(fv_size_product(SIZE_MAX / 2, 2, &result));
     assert_true(result == SIZE_MAX - 1);
-    assert_false(fv_multiply(SIZE_MAX / 2 + 1, 2, &result));
+    assert_false(fv_size_product(SIZE_MAX / 2 + 1, 2, &result));
     assert_true(fv_sum(SIZE_MAX - 1, 1, &result));
     assert_false(fv_sum(SIZE_MAX, 1, &result));
     assert_int_equal(fv_round_up(0, 64), 0);

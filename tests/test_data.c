@@ -128,7 +128,7 @@ static void check_batch(const fv_data *data, const fv_batch *got, int batch, uin
         const uint8_t *bytes = got->source[i];
         assert_int_equal(got->epochs[i], epochs[i]);
         assert_int_equal(got->indices[i], data->first + indices[i]);
-        assert_int_equal(got->labels[i], labels[data->first + indices[i]]);
+        assert_int_equal((int)got->targets[0][i], labels[data->first + indices[i]]);
         assert_memory_equal(bytes, pixels + (data->first + indices[i]) * SAMPLE, SAMPLE);
         assert_ptr_equal(bytes, (const uint8_t *)got->source[0] + i * SAMPLE);
     }

@@ -16,7 +16,7 @@ static void *out_of_memory(size_t bytes) {
 
 void *fv_alloc(size_t count, size_t size) {
     size_t bytes;
-    if (!fv_multiply(count, size, &bytes)) {
+    if (!fv_size_product(count, size, &bytes)) {
         fv_fail(FV_MEMORY,
                 "out of memory: %zu elements of %zu bytes are more than can be addressed", count,
                 size);

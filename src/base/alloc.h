@@ -28,7 +28,7 @@ void *fv_system_alloc(size_t bytes);
 bool fv_system_may_map(size_t bytes);
 
 /* *product = a * b, false on overflow. */
-static inline bool fv_multiply(size_t a, size_t b, size_t *product) {
+static inline bool fv_size_product(size_t a, size_t b, size_t *product) {
     return !__builtin_mul_overflow(a, b, product);
 }
 

@@ -23,7 +23,7 @@ static bool reserve(fv_text *text, size_t more) {
     }
     size_t needed, doubled;
     if (!fv_sum(text->size, more, &needed) || !fv_sum(needed, 1, &needed) ||
-        !fv_multiply(needed, 2, &doubled)) {
+        !fv_size_product(needed, 2, &doubled)) {
         fv_fail(FV_MEMORY, "out of memory: a text is longer than can be addressed");
         return fail(text);
     }

@@ -7,6 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { FV_MOST_FIELDS = 8 };
+
+/* What samples consist of: the input, a label, a mask ... */
+typedef struct fv_field {
+    char name[32];
+    fv_shape shape; /* of one sample */
+} fv_field;
+
 /* A data set with its memory, or (with `owner` set) a view of another's samples. */
 struct fv_data {
     const fv_data *owner; /* of the memory; NULL: this one */
@@ -42,8 +50,10 @@ void fv_epoch_order(uint32_t *order, uint32_t count, uint64_t seed, uint32_t epo
 
 typedef struct fv_batch {
     int samples;
-    const void *const *source; /* `samples` pointers to a sample's bytes */
-    const int *labels;
+    const void *const *source; /* `samples` pointers to the inputs, bytes or floats */
+    bool bytes;
+    /* The other fields: of field f (from 0, without the input) all samples in order, as floats. */
+    const float *const *targets;
     const uint32_t *epochs;  /* the epoch (from 0) in which each sample is drawn */
     const uint32_t *indices; /* its index in the data set */
 } fv_batch;

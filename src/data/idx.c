@@ -87,7 +87,7 @@ static fv_status read_header(const char *path, const uint8_t *bytes, size_t size
         if (header->sizes[axis] == 0)
             return fv_fail(FV_FORMAT, "%s: axis %d of %d has size 0 (%s), expected 1 or more", path,
                            axis + 1, header->rank, sizes_text(header, text));
-        if (!fv_multiply(header->count, header->sizes[axis], &header->count) ||
+        if (!fv_size_product(header->count, header->sizes[axis], &header->count) ||
             header->count > SIZE_MAX / 2)
             return fv_fail(FV_FORMAT, "%s: its sizes %s are more values than any memory holds",
                            path, sizes_text(header, text));

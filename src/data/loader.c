@@ -11,7 +11,8 @@
 typedef struct batch_slot {
     uint8_t *bytes;
     const void **source; /* of each sample in `bytes` */
-    int *labels;
+    float *labels;
+    const float *targets[FV_MOST_FIELDS];
     uint32_t *epochs, *indices;
     fv_batch batch;
 } batch_slot;
@@ -117,7 +118,7 @@ static void *run_filler(void *argument) {
 
 static bool make_slot(batch_slot *slot, size_t capacity, size_t sample_size) {
     size_t bytes;
-    if (!fv_multiply(capacity, sample_size, &bytes)) {
+    if (!fv_size_product(capacity, sample_size, &bytes)) {
         fv_fail(FV_MEMORY, "a batch of %zu samples of %zu bytes is larger than any memory",
                 capacity, sample_size);
         return false;
@@ -131,8 +132,10 @@ static bool make_slot(batch_slot *slot, size_t capacity, size_t sample_size) {
         return false;
     for (size_t i = 0; i < capacity; i++)
         slot->source[i] = slot->bytes + i * sample_size;
+    slot->targets[0] = slot->labels;
     slot->batch = (fv_batch){.source = slot->source,
-                             .labels = slot->labels,
+                             .bytes = true,
+                             .targets = slot->targets,
                              .epochs = slot->epochs,
                              .indices = slot->indices};
     return true;

@@ -66,7 +66,7 @@ static bool read_size(cursor *c, size_t *size) {
     const char *start = c->at;
     *size = 0;
     for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++)
-        if (!fv_multiply(*size, 10, size) || !fv_sum(*size, (size_t)(*c->at - '0'), size))
+        if (!fv_size_product(*size, 10, size) || !fv_sum(*size, (size_t)(*c->at - '0'), size))
             return false;
     return c->at > start;
 }
@@ -173,7 +173,7 @@ static fv_status check_header(const char *path, const npy_header *header, size_t
     for (int axis = 0; axis < header->rank; axis++) {
         if (header->sizes[axis] == 0)
             return fv_fail(FV_FORMAT, "%s: the array is empty: axis %d has size 0", path, axis);
-        if (!fv_multiply(needed, header->sizes[axis], &needed))
+        if (!fv_size_product(needed, header->sizes[axis], &needed))
             return fv_fail(FV_FORMAT, "%s: its shape is of more values than any memory holds",
                            path);
     }
@@ -267,7 +267,7 @@ fv_status fv_write_npy(const char *path, int rank, const size_t *sizes, const fl
                        MAX_AXES);
     size_t bytes = sizeof *values;
     for (int axis = 0; axis < rank; axis++)
-        if (sizes[axis] == 0 || !fv_multiply(bytes, sizes[axis], &bytes))
+        if (sizes[axis] == 0 || !fv_size_product(bytes, sizes[axis], &bytes))
             return fv_fail(FV_INVALID, "%s: axis %d of size %zu makes the array empty or too large",
                            path, axis, sizes[axis]);
     size_t length;

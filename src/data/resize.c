@@ -25,7 +25,7 @@ static fv_data *make_set(const fv_data *data, const fv_shape *shape) {
                      .class_names = data->class_names};
     set->place = fv_copy_string(fv_data_place(data));
     set->labels = fv_alloc(data->count, 1);
-    if (fv_multiply(data->count, fv_shape_count(shape), &bytes))
+    if (fv_size_product(data->count, fv_shape_count(shape), &bytes))
         set->pixels = fv_alloc(bytes, 1);
     if (!set->place || !set->labels || !set->pixels) {
         fv_data_free(set);

@@ -2,6 +2,7 @@
  * fv_net_load. */
 #include "base/file.h"
 #include "base/text.h"
+#include "folders.h"
 #include "formats/formats.h"
 #include <dirent.h>
 #include <stdlib.h>

@@ -70,7 +70,7 @@ static size_t dtype_bits(const char *name) {
 /* Bytes of `count` values; false where they overflow or are no whole number of bytes. */
 static bool value_bytes(size_t count, size_t bits, size_t *bytes) {
     size_t total;
-    if (!fv_multiply(count, bits, &total) || total % 8 != 0)
+    if (!fv_size_product(count, bits, &total) || total % 8 != 0)
         return false;
     *bytes = total / 8;
     return true;
@@ -132,7 +132,7 @@ static fv_status read_shape(const json_t *json, fv_tensor_entry *entry) {
     for (int i = 0; i < entry->rank; i++) {
         if (!read_size(json_array_get(json, (size_t)i), &entry->size[i]))
             return fv_fail(FV_FORMAT, "shape[%d] is no whole number from 0 up", i);
-        if (!fv_multiply(entry->count, entry->size[i], &entry->count))
+        if (!fv_size_product(entry->count, entry->size[i], &entry->count))
             return fv_fail(FV_FORMAT, "the product of the shape is too large for this machine");
     }
     return FV_OK;
@@ -320,7 +320,7 @@ static fv_status entry_bytes(const fv_tensor_entry *entry, size_t *bytes) {
     size_t bits = dtype_bits(entry->dtype), count = 1;
     bool good = bits != 0 && entry->rank >= 0 && entry->rank <= MOST_AXES;
     for (int i = 0; good && i < entry->rank; i++)
-        good = fv_multiply(count, entry->size[i], &count);
+        good = fv_size_product(count, entry->size[i], &count);
     if (!good || count != entry->count || !value_bytes(count, bits, bytes) ||
         strcmp(entry->name, metadata_name) == 0)
         return fv_fail(FV_INVALID,

@@ -30,8 +30,9 @@ static void softmax_row(int channels, real *y) {
         y[c] /= sum;
 }
 
-void FV_LOCAL(activate)(fv_activation kind, size_t rows, int channels, real *y) {
+void FV_LOCAL(activate)(fv_activation kind, real constant, size_t rows, int channels, real *y) {
     size_t count = rows * (size_t)channels;
+    (void)constant;
     switch (kind) {
     case FV_LINEAR:
         break;
@@ -50,6 +51,8 @@ void FV_LOCAL(activate)(fv_activation kind, size_t rows, int channels, real *y) 
         for (size_t r = 0; r < rows; r++)
             softmax_row(channels, y + r * (size_t)channels);
         break;
+    default:
+        break;
     }
 }
 
@@ -62,9 +65,10 @@ static void softmax_back_row(int channels, const real *y, real *gradient) {
         gradient[c] = y[c] * (gradient[c] - sum);
 }
 
-void FV_LOCAL(activate_back)(fv_activation kind, size_t rows, int channels, const real *y,
-                             real *gradient) {
+void FV_LOCAL(activate_back)(fv_activation kind, real constant, size_t rows, int channels,
+                             const real *y, real *gradient) {
     size_t count = rows * (size_t)channels;
+    (void)constant;
     switch (kind) {
     case FV_LINEAR:
         break;
@@ -83,6 +87,8 @@ void FV_LOCAL(activate_back)(fv_activation kind, size_t rows, int channels, cons
     case FV_SOFTMAX:
         for (size_t r = 0; r < rows; r++)
             softmax_back_row(channels, y + r * (size_t)channels, gradient + r * (size_t)channels);
+        break;
+    default:
         break;
     }
 }

@@ -64,10 +64,11 @@ typedef struct fv_kernels {
     void (*pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
                  real *panels);
 
-    /* In place over rows x channels; backward: gradient *= derivative, by the outputs y. */
-    void (*activate)(fv_activation kind, size_t rows, int channels, real *y);
-    void (*activate_back)(fv_activation kind, size_t rows, int channels, const real *y,
-                          real *gradient);
+    /* In place over rows x channels; `constant`: see fv_activation_constant(). backward: gradient
+     * *= derivative, by `seen`: the outputs, or the inputs where fv_activation_by_input(kind). */
+    void (*activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);
+    void (*activate_back)(fv_activation kind, real constant, size_t rows, int channels,
+                          const real *seen, real *gradient);
     /* ReLU's derivative as one bit a value: bits[i / 8] bit i % 8 = y[i] > 0; count rounds up to
      * fv_bit_bytes(count). */
     void (*positive_bits)(size_t count, const real *y, uint8_t *bits);

@@ -9,9 +9,9 @@
 void FV_LOCAL(product)(const fv_product *product);
 void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
                     real *panels);
-void FV_LOCAL(activate)(fv_activation kind, size_t rows, int channels, real *y);
-void FV_LOCAL(activate_back)(fv_activation kind, size_t rows, int channels, const real *y,
-                             real *gradient);
+void FV_LOCAL(activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);
+void FV_LOCAL(activate_back)(fv_activation kind, real constant, size_t rows, int channels,
+                             const real *y, real *gradient);
 void FV_LOCAL(positive_bits)(size_t count, const real *y, uint8_t *bits);
 void FV_LOCAL(keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
 void FV_LOCAL(random_bits)(size_t count, const uint32_t key[2], const uint32_t stream[3],

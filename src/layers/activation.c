@@ -18,8 +18,8 @@ void fv_activation_forward(const fv_call *call, int first, int count, bool relu_
     for (int s = first; s < first + count; s++) {
         real *y = call->out + (size_t)s * values;
         if (call->activation != FV_RELU || !relu_done)
-            call->kernels->activate(call->activation, values / (size_t)shape->channels,
-                                    shape->channels, y);
+            call->kernels->activate(call->activation, call->activation_constant,
+                                    values / (size_t)shape->channels, shape->channels, y);
         if (call->activation == FV_RELU && call->setting->training)
             call->kernels->positive_bits(values, y, call->kept + (size_t)s * call->plan->kept);
     }
@@ -34,9 +34,17 @@ void fv_activation_backward(const fv_call *call, int first, int count) {
             call->kernels->keep_bits(values, call->kept + (size_t)s * call->plan->kept, 1, gradient,
                                      gradient);
         else if (call->activation != FV_LINEAR)
-            call->kernels->activate_back(call->activation, values / (size_t)shape->channels,
-                                         shape->channels, call->out + (size_t)s * values, gradient);
+            call->kernels->activate_back(call->activation, call->activation_constant,
+                                         values / (size_t)shape->channels, shape->channels,
+                                         call->out + (size_t)s * values, gradient);
     }
+}
+
+double fv_activation_constant(fv_activation activation) {
+    return activation == FV_LEAKY_RELU     ? 0.01
+           : activation == FV_ELU          ? 1
+           : activation == FV_HARD_SIGMOID ? 1.0 / 6
+                                           : 0;
 }
 
 /* ---- As layers of their own ------------------------------------------------------------------ */

@@ -84,6 +84,7 @@ static void describe_weights(const fv_conv_options *o, const fv_shape *input, co
     w->init = fv_init_or(o->init, FV_INIT_GLOROT_UNIFORM);
     inference->weight_count = o->no_bias ? 1 : 2;
     inference->weights[1] = (fv_weight_spec){.name = "bias",
+                                             .bias = true,
                                              .rank = 1,
                                              .size = {filters},
                                              .fan_in = w->fan_in,
@@ -91,12 +92,23 @@ static void describe_weights(const fv_conv_options *o, const fv_shape *input, co
                                              .init = fv_init_or(o->bias_init, FV_INIT_CONSTANT)};
 }
 
+static fv_status slide(const fv_conv_options *o, const fv_shape *input, fv_axis axes[3]) {
+    return fv_slide(input,
+                    &(fv_slide_options){.kernel = o->kernel,
+                                        .stride = o->stride,
+                                        .dilation = o->dilation,
+                                        .padding = o->padding,
+                                        .pad = o->pad,
+                                        .what = "kernel"},
+                    axes);
+}
+
 static fv_status infer(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference) {
     (void)count;
     const fv_conv_options *o = options;
     fv_axis axes[3];
-    fv_status status = fv_slide(inputs, o->kernel, o->stride, o->padding, o->pad, "kernel", axes);
+    fv_status status = slide(o, inputs, axes);
     if (status)
         return status;
     describe_weights(o, inputs, axes, inference);
@@ -116,12 +128,12 @@ fv_conv_geometry fv_conv_measure(const fv_conv_options *options, const fv_shape 
                                  const fv_setting *setting) {
     fv_conv_geometry g = {.channels = input->channels, .filters = options->filters};
     fv_axis axes[3];
-    fv_slide(input, options->kernel, options->stride, options->padding, options->pad, "kernel",
-             axes); /* infer has checked it */
+    slide(options, input, axes); /* infer has checked it */
     for (int i = 0; i < 3; i++) {
         int missing = 3 - input->rank;
-        g.axis[i] = i < missing ? (fv_axis){.in = 1, .out = 1, .kernel = 1, .stride = 1}
-                                : axes[i - missing];
+        g.axis[i] = i < missing
+                        ? (fv_axis){.in = 1, .out = 1, .kernel = 1, .stride = 1, .dilation = 1}
+                        : axes[i - missing];
     }
     for (int i = 1; i < 3; i++) {
         fv_axis *outer = &g.axis[i - 1], *inner = &g.axis[i];

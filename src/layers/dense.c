@@ -64,6 +64,7 @@ static void describe_weights(const fv_dense_options *o, const fv_shape *input,
     w->init = fv_init_or(o->init, FV_INIT_GLOROT_UNIFORM);
     inference->weight_count = o->no_bias ? 1 : 2;
     inference->weights[1] = (fv_weight_spec){.name = "bias",
+                                             .bias = true,
                                              .rank = 1,
                                              .size = {units},
                                              .fan_in = inputs,

@@ -15,7 +15,7 @@
 typedef enum fv_param_type {
     FV_PARAM_INT,     /* int field */
     FV_PARAM_NUMBER,  /* double field; "1/255" is a number */
-    FV_PARAM_NUMBERS, /* double[4] field, int count at offset2: "0.5,0.4" */
+    FV_PARAM_NUMBERS, /* double[most] field, int count at offset2: "0.5,0.4" */
     FV_PARAM_BOOL,    /* bool field: true or false */
     FV_PARAM_NOT,     /* bool field that holds the opposite: key bias, field no_bias */
     FV_PARAM_CHOICE,  /* int-sized enum field; choices[value] are the words */
@@ -23,8 +23,9 @@ typedef enum fv_param_type {
     FV_PARAM_PADS,    /* int[3][2] field: "1x1", "0:1x0:1" (before:after); one for all axes */
     FV_PARAM_SHAPE,   /* fv_shape field: "28x28x1", "*x*x3" */
     FV_PARAM_INIT,    /* fv_init field: "he_normal", "normal(0.1)" */
-    FV_PARAM_NAME,    /* char[32] field */
+    FV_PARAM_NAME,    /* char[most] field */
     FV_PARAM_COUNT,   /* int64_t field */
+    FV_PARAM_TABLE,   /* uint64_t[FV_MOST_TABLE] field of bits: "0+1+2,1-3,0-5" */
 } fv_param_type;
 
 #define FV_ABOVE_ZERO DBL_MIN /* as fv_param.low: 0 itself is not allowed */
@@ -33,6 +34,7 @@ typedef struct fv_param {
     const char *key;
     fv_param_type type;
     size_t offset, offset2;
+    int most; /* NUMBERS: values of the field, 0 means 4; NAME: its bytes, 0 means 32 */
     bool required;
     int position;        /* > 0: may stand without its key, in this order */
     double low, high;    /* allowed values, both included, of each number */
@@ -45,6 +47,7 @@ typedef struct fv_param {
 
 extern const char *const fv_activation_names[]; /* "linear", "relu", ... NULL */
 extern const char *const fv_padding_names[];
+extern const char *const fv_formula_names[];
 extern const char *const fv_init_names[];
 extern const char *const fv_resize_names[];
 
@@ -62,6 +65,12 @@ typedef struct fv_weight_spec {
     bool flat; /* in files all axes but the first are one: a dense layer's (out, in) */
     size_t fan_in, fan_out;
     fv_init init; /* resolved: never FV_INIT_DEFAULT */
+    /* Kept and saved with the model, but no parameter: no gradient (running mean and variance of
+     * batch_norm, the fixed weights of rbf). In training, forward may write its next value to
+     * weight_gradients[w]: `updated`. */
+    bool statistic, updated;
+    bool bias; /* a bias, scale or shift: no l1, l2; bias_lr and no_bias_decay are about it */
+    const real *values; /* starts from these (static), not from init; NULL: from init */
 } fv_weight_spec;
 
 /* What shapes imply. Sizes may be FV_ANY while a net is built, never when it is planned. */
@@ -71,7 +80,12 @@ typedef struct fv_inference {
     fv_weight_spec weights[FV_MAX_WEIGHTS];
     int64_t macs;             /* multiply-adds a sample without bias; 0 where sizes vary */
     fv_activation activation; /* applied last, so that a loss may take it over */
+    /* Of leaky_relu, elu, hard_sigmoid; fv_activation_constant(activation) where it is fused. */
+    double activation_constant;
 } fv_inference;
+
+/* The constant that an activation has by default: the slope of leaky_relu, elu's alpha ... */
+double fv_activation_constant(fv_activation activation);
 
 /* What a layer tells the planner. Bytes; the defaults (all zero) are right for simple layers. */
 typedef struct fv_layer_plan {
@@ -90,6 +104,8 @@ typedef struct fv_setting {
     int batch;
     bool training, exact;
     bool input_gradient; /* someone wants the gradient of this layer's inputs */
+    bool frozen;         /* training, but nobody wants the gradients of its weights: then
+                            weight_gradients are NULL, and batch_norm uses its running statistics */
 } fv_setting;
 
 /* One call of forward or backward: `samples` consecutive samples; pointers are to the first. */
@@ -107,7 +123,7 @@ typedef struct fv_call {
     real *out_gradient;               /* backward reads it and may spoil it */
     real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
     const real *weights[FV_MAX_WEIGHTS];
-    real *weight_gradients[FV_MAX_WEIGHTS];
+    real *weight_gradients[FV_MAX_WEIGHTS]; /* NULL in inference and for frozen layers */
     /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
      * the first they hold nothing: overwrite. Batch layers see both set. */
     bool first, last;
@@ -118,6 +134,7 @@ typedef struct fv_call {
     unsigned char *scratch, *held, *shared;
     size_t scratch_stride;
     fv_activation activation; /* FV_LINEAR where the loss takes the layer's own over */
+    real activation_constant;
     /* Where the data comes from: the input layer reads `samples` pointers to bytes or floats. */
     const void *const *source;
     bool source_bytes;
@@ -133,8 +150,10 @@ typedef struct fv_layer_type {
     size_t options_size;
     const fv_param *params; /* ended by a NULL key; NULL: none */
     int min_inputs, max_inputs;
-    bool whole_batch; /* runs over the batch with the pool; others go a few samples at a time */
-    bool view;        /* output is the input's memory under another shape: no forward, backward */
+    bool whole_batch;   /* runs over the batch with the pool; others go a few samples at a time */
+    bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
+                           in inference: batch_norm */
+    bool view;          /* output is the input's memory under another shape: no forward, backward */
     /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
     fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference);
@@ -160,13 +179,22 @@ const char *fv_shape_text(const fv_shape *shape, char text[64]);
  * lecture's (W - F + P) / S + 1; same: TensorFlow's). size may be FV_ANY, and then is the output.
  */
 typedef struct fv_axis {
-    int in, out, kernel, stride, before, after;
+    int in, out, kernel, stride, dilation, before, after;
 } fv_axis;
 
 /* Fills axes[0..rank-1] of `input`; repeats first sizes (see fovea.h). FV_SHAPE when the kernel is
  * larger than the padded input. `what` is "kernel" or "window", for the message. */
-fv_status fv_slide(const fv_shape *input, const int kernel[3], const int stride[3],
-                   fv_padding padding, const int pad[3][2], const char *what, fv_axis axes[3]);
+
+typedef struct fv_slide_options {
+    const int *kernel, *stride; /* int[3] each */
+    const int *dilation;        /* NULL: 1 */
+    fv_padding padding;
+    const int (*pad)[2]; /* int[3][2] */
+    bool ceil;           /* see fv_pool_options */
+    const char *what;
+} fv_slide_options;
+
+fv_status fv_slide(const fv_shape *input, const fv_slide_options *options, fv_axis axes[3]);
 
 /* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
 fv_init fv_init_or(fv_init init, fv_init_kind fallback);

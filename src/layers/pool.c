@@ -40,8 +40,14 @@ static const fv_param average_params[] = {
     {0}};
 
 static fv_status slide(const fv_pool_options *o, const fv_shape *input, fv_axis axes[3]) {
-    fv_status status = fv_slide(input, o->size, o->stride[0] ? o->stride : o->size, o->padding,
-                                o->pad, "window", axes);
+    fv_status status = fv_slide(input,
+                                &(fv_slide_options){.kernel = o->size,
+                                                    .stride = o->stride[0] ? o->stride : o->size,
+                                                    .padding = o->padding,
+                                                    .pad = o->pad,
+                                                    .ceil = o->ceil,
+                                                    .what = "window"},
+                                axes);
     for (int i = 0; !status && i < input->rank; i++)
         if (axes[i].before > axes[i].kernel / 2 || axes[i].after > axes[i].kernel / 2)
             if (o->padding == FV_VALID)

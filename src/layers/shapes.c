@@ -4,11 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const fv_activation_names[] = {"linear", "relu", "sigmoid", "tanh", "softmax", NULL};
-const char *const fv_padding_names[] = {"valid", "same", NULL};
+const char *const fv_activation_names[] = {
+    "linear",     "relu",     "sigmoid",  "tanh",        "softmax",     "relu6", "leaky_relu",
+    "elu",        "selu",     "gelu",     "gelu_tanh",   "silu",        "mish",  "hard_sigmoid",
+    "hard_swish", "softplus", "softsign", "scaled_tanh", "log_softmax", NULL};
+const char *const fv_padding_names[] = {"valid", "same", "same_lower", "causal", NULL};
+const char *const fv_formula_names[] = {"keras", "torch", "onnx", "caffe", NULL};
 const char *const fv_init_names[] = {
-    "default",       "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",
-    "lecun_uniform", "lecun_normal",   "normal",        "constant",   NULL};
+    "default",        "glorot_uniform",     "glorot_normal",  "he_uniform",
+    "he_normal",      "lecun_uniform",      "lecun_normal",   "normal",
+    "constant",       "truncated_normal",   "uniform",        "orthogonal",
+    "kaiming_normal", "kaiming_normal_out", "fan_in_uniform", NULL};
 const char *const fv_resize_names[] = {"none", "nearest", "bilinear", NULL};
 
 size_t fv_shape_count(const fv_shape *shape) {
@@ -42,58 +48,80 @@ static int repeated(const int values[3], int i, int fallback) {
     return value ? value : fallback;
 }
 
-/* Padding and output size of one axis: the lecture's (W - F + P) / S + 1, rounded down; with
- * `same`, TensorFlow's: ceil(W / S) outputs, the padding that needs, its larger half behind. */
-static void slide_axis(fv_axis *axis, fv_padding padding) {
-    if (axis->in == FV_ANY) {
-        axis->out = FV_ANY;
-        return;
-    }
-    int64_t in = axis->in, kernel = axis->kernel, stride = axis->stride;
-    if (padding == FV_SAME) {
+/* Cells from a kernel's first to its last. */
+static int64_t reach(const fv_axis *axis) {
+    return (int64_t)axis->dilation * (axis->kernel - 1) + 1;
+}
+
+/* Padding and output size of one axis: the lecture's (W - F + P) / S + 1, rounded down or up; with
+ * `same`, TensorFlow's: ceil(W / S) outputs, the padding that needs, its larger half behind (or,
+ * same_lower, in front); causal: all of it in front. */
+static void slide_axis(fv_axis *axis, fv_padding padding, bool ceil) {
+    int64_t in = axis->in, kernel = reach(axis), stride = axis->stride;
+    if (padding == FV_SAME || padding == FV_SAME_LOWER) {
         int64_t out = (in + stride - 1) / stride;
         int64_t needed = (out - 1) * stride + kernel - in;
         int64_t total = needed > 0 ? needed : 0;
-        axis->before = (int)(total / 2);
-        axis->after = (int)(total - total / 2);
+        axis->before = (int)(padding == FV_SAME ? total / 2 : total - total / 2);
+        axis->after = (int)(total - axis->before);
         axis->out = (int)out;
-    } else {
-        int64_t room = in + axis->before + axis->after - kernel;
-        axis->out = room < 0 ? 0 : (int)(room / stride + 1);
+        return;
     }
+    if (padding == FV_CAUSAL)
+        axis->before = (int)(kernel - 1);
+    int64_t room = in + axis->before + axis->after - kernel;
+    int64_t out = room < 0 ? 0 : (room + (ceil ? stride - 1 : 0)) / stride + 1;
+    if (ceil && out > 1 && (out - 1) * stride >= in + axis->before)
+        out--; /* it would begin in the padding behind */
+    axis->out = (int)out;
 }
 
-fv_status fv_slide(const fv_shape *input, const int kernel[3], const int stride[3],
-                   fv_padding padding, const int pad[3][2], const char *what, fv_axis axes[3]) {
+static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
     char text[64];
     if (input->rank == 0)
         return fv_fail(FV_SHAPE,
                        "input is a vector of %d values, but a %s needs spatial axes, as in "
                        "28x28x1 (remove the flatten or dense layer before it)",
-                       input->channels, what);
+                       input->channels, o->what);
     for (int i = input->rank; i < 3; i++)
-        if (kernel[i] > 0 || stride[i] > 0)
+        if (o->kernel[i] > 0 || o->stride[i] > 0 || (o->dilation && o->dilation[i] > 0))
             return fv_fail(FV_SHAPE,
                            "the %s or its stride has %d axes, but the input %s has %d spatial "
                            "axes",
-                           what, i + 1, fv_shape_text(input, text), input->rank);
+                           o->what, i + 1, fv_shape_text(input, text), input->rank);
     for (int i = 0; i < 3; i++)
-        if (padding == FV_SAME && (pad[i][0] > 0 || pad[i][1] > 0))
-            return fv_fail(FV_INVALID, "padding=same and pad= exclude each other (leave one out)");
-    for (int i = 0; i < input->rank; i++) {
+        if (o->padding != FV_VALID && (o->pad[i][0] > 0 || o->pad[i][1] > 0))
+            return fv_fail(FV_INVALID, "padding=%s and pad= exclude each other (leave one out)",
+                           fv_padding_names[o->padding]);
+    if (o->padding == FV_CAUSAL && input->rank != 1)
+        return fv_fail(FV_SHAPE, "padding=causal is for one spatial axis, but the input is %s",
+                       fv_shape_text(input, text));
+    return FV_OK;
+}
+
+fv_status fv_slide(const fv_shape *input, const fv_slide_options *o, fv_axis axes[3]) {
+    char text[64];
+    fv_status status = check_axes(input, o);
+    for (int i = 0; !status && i < input->rank; i++) {
         fv_axis *axis = &axes[i];
         *axis = (fv_axis){.in = input->size[i],
-                          .kernel = repeated(kernel, i, 1),
-                          .stride = repeated(stride, i, 1),
-                          .before = padding == FV_SAME ? 0 : pad[i][0],
-                          .after = padding == FV_SAME ? 0 : pad[i][1]};
-        slide_axis(axis, padding);
+                          .out = FV_ANY,
+                          .kernel = repeated(o->kernel, i, 1),
+                          .stride = repeated(o->stride, i, 1),
+                          .dilation = o->dilation ? repeated(o->dilation, i, 1) : 1,
+                          .before = o->padding == FV_VALID ? o->pad[i][0] : 0,
+                          .after = o->padding == FV_VALID ? o->pad[i][1] : 0};
+        if (reach(axis) > INT_MAX / 2)
+            return fv_fail(FV_SHAPE, "%s of %d cells with dilation %d is too large", o->what,
+                           axis->kernel, axis->dilation);
+        if (axis->in != FV_ANY)
+            slide_axis(axis, o->padding, o->ceil);
         if (axis->out == 0)
             return fv_fail(FV_SHAPE,
-                           "%s of %d cells is larger than axis %d of the input %s, which is %lld "
+                           "%s of %lld cells is larger than axis %d of the input %s, which is %lld "
                            "with its padding (make the %s smaller or add padding=same)",
-                           what, axis->kernel, i + 1, fv_shape_text(input, text),
-                           (long long)axis->in + axis->before + axis->after, what);
+                           o->what, (long long)reach(axis), i + 1, fv_shape_text(input, text),
+                           (long long)axis->in + axis->before + axis->after, o->what);
     }
-    return FV_OK;
+    return status;
 }

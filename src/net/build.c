@@ -14,14 +14,18 @@ fv_status fv_net_find_unread(const fv_net *net, int *unread) {
         for (int i = 0; i < net->nodes[n].input_count; i++)
             is_read[net->nodes[n].inputs[i]] = true;
     is_read[net->count - 1] = true; /* by the caller */
+    for (int i = 0; i < net->loss_count; i++)
+        is_read[net->losses[i].node] = true;
+    for (int i = 0; i < net->metric_count; i++)
+        is_read[net->metrics[i].node] = true;
     for (*unread = 0; *unread < net->count && is_read[*unread];)
         ++*unread;
     fv_free(is_read);
     if (*unread == net->count)
         return FV_OK;
     return fv_fail(FV_INVALID,
-                   "no layer reads the output of %s, and it is not the last; name it in a from= "
-                   "or leave it out",
+                   "no layer or loss reads the output of %s, and it is not the last; name it in a "
+                   "from= or of=, or leave it out",
                    net->nodes[*unread].name);
 }
 
@@ -39,6 +43,15 @@ static fv_status place_weights(fv_net *net) {
     return FV_OK;
 }
 
+/* Of all weights, statistics too. */
+static size_t value_count(const fv_net *net) {
+    size_t count = 0;
+    for (int n = 0; n < net->count; n++)
+        for (int w = 0; w < net->nodes[n].weight_count; w++)
+            count += net->nodes[n].weights[w].count;
+    return count;
+}
+
 fv_status fv_net_build_empty(fv_net *net, size_t most) {
     if (!net)
         return fv_fail(FV_MEMORY, "there is no net (fv_net_new() failed)");
@@ -54,9 +67,9 @@ fv_status fv_net_build_empty(fv_net *net, size_t most) {
         status = place_weights(net);
     if (status)
         return status;
-    if ((size_t)fv_parameter_count(net) > most)
-        return fv_fail(FV_FORMAT, "%s: the net has %lld weights, but the file holds at most %zu",
-                       net->source ? net->source : "net", (long long)fv_parameter_count(net), most);
+    if (value_count(net) > most)
+        return fv_fail(FV_FORMAT, "%s: the net has %zu weights, but the file holds at most %zu",
+                       net->source ? net->source : "net", value_count(net), most);
     net->weights = fv_alloc(net->weight_size, sizeof(real));
     if (!net->weights)
         return fv_fail_in(FV_MEMORY, "weights of the net");
@@ -102,8 +115,7 @@ static double draw(const fv_weight_spec *spec, fv_random *random) {
         return cut_normal(random) * sqrt(1 / in);
     case FV_INIT_NORMAL:
         return fv_random_normal(random) * spec->init.value;
-    case FV_INIT_CONSTANT:
-    case FV_INIT_DEFAULT:
+    default:
         break;
     }
     return spec->init.value;
@@ -119,7 +131,9 @@ fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
             fv_random random;
             fv_random_start(&random, seed, FV_PURPOSE_INIT, stream);
             for (size_t i = 0; i < weight->count; i++)
-                net->weights[weight->offset + i] = (real)draw(&weight->spec, &random);
+                net->weights[weight->offset + i] = weight->spec.values
+                                                       ? weight->spec.values[i]
+                                                       : (real)draw(&weight->spec, &random);
         }
     net->initialized = true;
     return FV_OK;

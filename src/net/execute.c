@@ -44,11 +44,12 @@ static const fv_node_plan *root_of(const fv_plan *plan, int node) {
 /* ---- Filling a call
  * ------------------------------------------------------------------------------ */
 
-static void point_weights(const pass *p, const stand *at, const fv_node *node, fv_call *call) {
+static void point_weights(const pass *p, const stand *at, int n, fv_call *call) {
     const fv_plan *plan = &p->runner->plan;
+    const fv_node *node = &plan->net->nodes[n];
     const fv_segment *s = p->segment;
     real *sums = NULL;
-    if (plan->training) {
+    if (plan->training && !plan->nodes[n].setting.frozen) {
         sums = (real *)(p->runner->arena + plan->gradients);
         if (!s->whole_batch) /* this unit's own */
             sums = (real *)(p->runner->arena + s->partials) + (size_t)at->unit * s->weight_count -
@@ -83,7 +84,8 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .held = thread_block(r, at->thread) + own->held,
                     .shared = r->arena + own->shared[p->backward],
                     .scratch_stride = plan->thread_bytes,
-                    .activation = plan->raw_node == n ? FV_LINEAR : node->activation,
+                    .activation = own->raw ? FV_LINEAR : node->activation,
+                    .activation_constant = (real)node->activation_constant,
                     .seed = samples->seed,
                     .node = (uint32_t)n,
                     .source_bytes = samples->bytes};
@@ -102,7 +104,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
         call.in_gradient[i] =
             buffer_at(r, own->first_writer[i] ? &input->gradient : &input->extra, at);
     }
-    point_weights(p, at, node, &call);
+    point_weights(p, at, n, &call);
     return call;
 }
 
@@ -117,8 +119,8 @@ static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *n
     node->type->forward(call);
     memcpy(buffer_at(r, &own->tap, at), call->out, own->tap.sample * (size_t)at->count);
     size_t values = fv_shape_count(&own->shape) * (size_t)at->count;
-    call->kernels->activate(activation, values / (size_t)own->shape.channels, own->shape.channels,
-                            call->out);
+    call->kernels->activate(activation, call->activation_constant,
+                            values / (size_t)own->shape.channels, own->shape.channels, call->out);
 }
 
 static void forward_node(const pass *p, const stand *at, int n) {
@@ -238,7 +240,18 @@ void fv_runner_forward(fv_runner *runner, const fv_samples *samples) {
     }
 }
 
+/* An output that is read by nobody and judged by no loss adds nothing. */
+static void clear_unjudged(fv_runner *runner, const fv_samples *samples) {
+    for (int n = 0; n < runner->plan.net->count; n++) {
+        const fv_node_plan *own = &runner->plan.nodes[n];
+        if (own->unjudged)
+            memset(fv_runner_output_gradient(runner, n), 0,
+                   own->gradient.sample * (size_t)samples->count);
+    }
+}
+
 void fv_runner_backward(fv_runner *runner, const fv_samples *samples) {
+    clear_unjudged(runner, samples);
     for (int i = runner->plan.segment_count - 1; i >= 0; i--) {
         pass p = {.runner = runner,
                   .samples = samples,
@@ -306,9 +319,9 @@ real *fv_runner_output(const fv_runner *runner, int node, bool before_activation
     return buffer_at(runner, buffer, &at);
 }
 
-real *fv_runner_output_gradient(const fv_runner *runner) {
+real *fv_runner_output_gradient(const fv_runner *runner, int node) {
     const stand at = {0};
-    return buffer_at(runner, &root_of(&runner->plan, runner->plan.net->count - 1)->gradient, &at);
+    return buffer_at(runner, &root_of(&runner->plan, node)->gradient, &at);
 }
 
 real *fv_runner_gradients(const fv_runner *runner) {

@@ -34,7 +34,9 @@ void fv_runner_forward(fv_runner *runner, const fv_samples *samples);
 void fv_runner_backward(fv_runner *runner, const fv_samples *samples);
 
 real *fv_runner_output(const fv_runner *runner, int node, bool before_activation);
-real *fv_runner_output_gradient(const fv_runner *runner); /* of the last node, to be written */
-real *fv_runner_gradients(const fv_runner *runner);       /* in the order of net->weights */
+/* Of a node that a loss judges, to be written before fv_runner_backward(), several losses added; of
+ * node 0 with the plan's input_gradient, to be read after. NULL where no gradient is wanted. */
+real *fv_runner_output_gradient(const fv_runner *runner, int node);
+real *fv_runner_gradients(const fv_runner *runner); /* in the order of net->weights */
 
 #endif

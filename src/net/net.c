@@ -26,6 +26,8 @@ void fv_net_free(fv_net *net) {
         fv_free(net->class_names[i]);
     fv_free(net->class_names);
     fv_free(net->nodes);
+    fv_free(net->losses);
+    fv_free(net->metrics);
     fv_free(net->weights);
     fv_free(net->source);
     fv_free(net->message);
@@ -86,7 +88,7 @@ static fv_status check_inputs(const fv_net *net, const fv_layer_type *type, cons
 static bool count_values(const fv_shape *shape, size_t *count) {
     *count = (size_t)shape->channels;
     for (int i = 0; i < shape->rank; i++)
-        if (shape->size[i] != FV_ANY && !fv_multiply(*count, (size_t)shape->size[i], count))
+        if (shape->size[i] != FV_ANY && !fv_size_product(*count, (size_t)shape->size[i], count))
             return false;
     return *count <= max_values;
 }
@@ -102,7 +104,7 @@ static fv_status check_sizes(const fv_layer_type *type, const fv_inference *infe
         count = 1;
         bool fits = spec->fan_in <= INT_MAX;
         for (int i = 0; fits && i < spec->rank; i++)
-            fits = fv_multiply(count, spec->size[i], &count) && count <= max_values;
+            fits = fv_size_product(count, spec->size[i], &count) && count <= max_values;
         if (!fits)
             return fv_fail(FV_SHAPE,
                            "the %s of %s is too large: at most 2^31 inputs an output and 2^40 "
@@ -119,6 +121,8 @@ static fv_status infer_node(const fv_net *net, const fv_layer_type *type, const 
         shapes[i] = net->nodes[inputs[i]].output;
     *inference = (fv_inference){0};
     fv_status status = type->infer(options, shapes, count, inference);
+    if (inference->activation_constant == 0)
+        inference->activation_constant = fv_activation_constant(inference->activation);
     return status ? status : check_sizes(type, inference);
 }
 
@@ -155,6 +159,7 @@ static fv_status append_node(fv_net *net, const fv_layer_type *type, const char 
                       .output = inference->output,
                       .macs = inference->macs,
                       .activation = inference->activation,
+                      .activation_constant = inference->activation_constant,
                       .weight_count = inference->weight_count};
     node->name = name ? fv_copy_string(name) : default_name(net, type);
     node->options = type->options_size ? fv_alloc(1, type->options_size) : NULL;
@@ -262,11 +267,18 @@ int fv_layer_count(const fv_net *net) {
     return net->count;
 }
 
+static int64_t node_parameters(const fv_node *node) {
+    int64_t count = 0;
+    for (int w = 0; w < node->weight_count; w++)
+        if (!node->weights[w].spec.statistic)
+            count += (int64_t)node->weights[w].count;
+    return count;
+}
+
 int64_t fv_parameter_count(const fv_net *net) {
     int64_t count = 0;
     for (int n = 0; n < net->count; n++)
-        for (int w = 0; w < net->nodes[n].weight_count; w++)
-            count += (int64_t)net->nodes[n].weights[w].count;
+        count += node_parameters(&net->nodes[n]);
     return count;
 }
 
@@ -301,8 +313,7 @@ fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *info) {
                             .output = node->output,
                             .macs = node->macs,
                             .activations = node->type->view ? 0 : (int64_t)values};
-    for (int w = 0; w < node->weight_count; w++)
-        info->parameters += (int64_t)node->weights[w].count;
+    info->parameters = node_parameters(node);
     return FV_OK;
 }
 

@@ -21,17 +21,35 @@ typedef struct fv_node {
     fv_shape output;           /* as inferred from the net's own input; FV_ANY where it varies */
     int64_t macs;
     fv_activation activation;
+    double activation_constant;
+    fv_tuning tuning;
     int weight_count;
     fv_weight weights[FV_MAX_WEIGHTS];
     int line, column; /* in the .net text; 0: built in C */
 } fv_node;
 
+/* A loss or a metric, and the node that it judges. */
+typedef struct fv_net_loss {
+    fv_loss_options options;
+    int node;
+    int line;
+} fv_net_loss;
+
+typedef struct fv_net_metric {
+    fv_metric_options options;
+    int node;
+    int line;
+} fv_net_metric;
+
 struct fv_net {
     fv_node *nodes; /* node 0 is the input */
     int count, capacity;
     fv_train_options train; /* zeros where the text was silent */
-    char *source;           /* file name for messages; NULL: built in C */
-    fv_status status;       /* the builder's first failure, with its message below */
+    fv_net_loss *losses;    /* FV_MOST_LOSSES of them; NULL: train.loss of the last layer */
+    fv_net_metric *metrics; /* FV_MOST_METRICS of them, or NULL */
+    int loss_count, metric_count;
+    char *source;     /* file name for messages; NULL: built in C */
+    fv_status status; /* the builder's first failure, with its message below */
     char *message;
     bool built;
     bool initialized; /* weights were drawn with a seed, loaded or trained */
@@ -57,8 +75,8 @@ int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const i
  * they are not drawn, and a text that promises more is FV_FORMAT. */
 fv_status fv_net_build_empty(fv_net *net, size_t most);
 
-/* FV_OK when each output but the last is read by some layer; else FV_INVALID and the first that is
- * not. */
+/* FV_OK when each output but the last is read by some layer or loss; else FV_INVALID and the first
+ * that is not. */
 fv_status fv_net_find_unread(const fv_net *net, int *unread);
 
 /* Infers all shapes anew for another input shape (no FV_ANY), into shapes[net->count]. */
@@ -80,6 +98,9 @@ void fv_weight_from_file(const fv_weight *weight, const float *file, real *value
 
 /* The table of the `train` statement, for fv_train_options (train_line.c). */
 extern const fv_param fv_train_params[];
+/* Those of the `loss` and `metric` statements, and the keys of fv_tuning (loss_line.c). */
+extern const fv_param fv_loss_params[], fv_metric_params[], fv_tuning_params[];
+extern const char *const fv_metric_names[];                            /* ended by NULL */
 extern const char *const fv_loss_names[], *const fv_optimizer_names[]; /* ended by NULL */
 
 /* Sets one value of an options struct from its text. FV_INVALID with what was expected. */
@@ -97,6 +118,10 @@ fv_status fv_params_check(const fv_param *params, const void *options);
 
 /* FV_INVALID: unknown `what`, the nearest of the names `known` (ended by NULL), and all of them. */
 fv_status fv_fail_unknown(const char *what, const char *word, const char *const *known);
+
+/* Adds a loss or a metric of `node`; options are checked by their table. */
+fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options, int line);
+fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *options, int line);
 
 /* Writes the defaults into what is not given; the optimiser's depend on it and on the formula. */
 void fv_train_resolve(fv_train_options *options);

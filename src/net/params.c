@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <locale.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,11 +162,18 @@ static int split(part text, char separator, part *parts, int most) {
     return most + 1;
 }
 
-static fv_status parse_numbers(const fv_param *param, part text, double values[4], int *count) {
-    part parts[4];
-    int given = split(text, ',', parts, 4);
-    if (given > 4) {
-        return fail_expected(param, text, "at most 4 numbers, such as 0.5,0.4");
+static int most_numbers(const fv_param *param) {
+    return param->most ? param->most : 4;
+}
+
+static fv_status parse_numbers(const fv_param *param, part text, double *values, int *count) {
+    part parts[FV_MOST_TABLE];
+    int most = most_numbers(param) < FV_MOST_TABLE ? most_numbers(param) : FV_MOST_TABLE;
+    int given = split(text, ',', parts, most);
+    if (given > most) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "at most %d numbers, such as 0.5,0.4", most);
+        return fail_expected(param, text, expected);
     }
     for (int i = 0; i < given; i++) {
         fv_status status = parse_number(param, parts[i], &values[i]);
@@ -270,7 +278,8 @@ static fv_status parse_shape(const fv_param *param, part text, fv_shape *shape) 
 
 /* Whether an initialiser takes a value: normal(0.1), constant(0). */
 static bool init_has_value(fv_init_kind kind) {
-    return kind == FV_INIT_NORMAL || kind == FV_INIT_CONSTANT;
+    return kind == FV_INIT_NORMAL || kind == FV_INIT_CONSTANT || kind == FV_INIT_UNIFORM ||
+           kind == FV_INIT_TRUNCATED_NORMAL || kind == FV_INIT_ORTHOGONAL;
 }
 
 static fv_status check_init(const fv_param *param, fv_init init) {
@@ -278,7 +287,7 @@ static fv_status check_init(const fv_param *param, fv_init init) {
         return FV_OK;
     }
     fv_param range = *param;
-    range.low = init.kind == FV_INIT_NORMAL ? 0 : -1e6;
+    range.low = init.kind == FV_INIT_CONSTANT ? -1e6 : 0;
     range.high = 1e6;
     return check_number(&range, init.value);
 }
@@ -296,23 +305,74 @@ static fv_status parse_init(const fv_param *param, part text, fv_init *init) {
     if (!init_has_value(init->kind)) {
         return open ? fail_expected(param, text, "no number in parentheses for this one") : FV_OK;
     }
+    if (!open && init->kind == FV_INIT_ORTHOGONAL) {
+        return FV_OK;
+    }
     if (!open || text.text[text.size - 1] != ')' ||
         !read_number((part){open + 1, text.size - size - 2}, &init->value)) {
         return fail_expected(param, text,
-                             init->kind == FV_INIT_NORMAL ? "its deviation, such as normal(0.1)"
-                                                          : "its value, such as constant(0.1)");
+                             init->kind == FV_INIT_CONSTANT ? "its value, such as constant(0.1)"
+                                                            : "its number, such as normal(0.1)");
     }
     return check_init(param, *init);
 }
 
-static fv_status parse_name(const fv_param *param, part text, char name[32]) {
+/* "0-2": bits 0 to 2. */
+static fv_status parse_range(const fv_param *param, part text, uint64_t *bits) {
+    part ends[2];
+    double number[2];
+    int count = split(text, '-', ends, 2);
+    bool fits = count <= 2;
+    for (int i = 0; fits && i < count; i++) {
+        fits = read_decimal(ends[i], &number[i]) && number[i] == floor(number[i]) &&
+               number[i] >= 0 && number[i] < FV_MOST_TABLE;
+    }
+    if (!fits || (count == 2 && number[1] < number[0])) {
+        return fail_expected(param, text, "channels 0 to 63, such as 0-2 or 0+1+4");
+    }
+    for (int bit = (int)number[0]; bit <= (int)number[count - 1]; bit++) {
+        *bits |= 1ull << bit;
+    }
+    return FV_OK;
+}
+
+/* "0-2,1-3,0+1+4": for each filter the channels that it sees. */
+static fv_status parse_table(const fv_param *param, part text, uint64_t table[FV_MOST_TABLE]) {
+    part rows[FV_MOST_TABLE], ranges[FV_MOST_TABLE];
+    int count = split(text, ',', rows, FV_MOST_TABLE);
+    if (count > FV_MOST_TABLE) {
+        return fail_expected(param, text, "at most 64 filters");
+    }
+    memset(table, 0, FV_MOST_TABLE * sizeof *table);
+    for (int row = 0; row < count; row++) {
+        int parts = split(rows[row], '+', ranges, FV_MOST_TABLE);
+        for (int i = 0; i < parts; i++) {
+            fv_status status = parts > FV_MOST_TABLE
+                                   ? fail_expected(param, rows[row], "at most 64 channels")
+                                   : parse_range(param, ranges[i], &table[row]);
+            if (status != FV_OK) {
+                return status;
+            }
+        }
+    }
+    return FV_OK;
+}
+
+static int name_bytes(const fv_param *param) {
+    return param->most ? param->most : 32;
+}
+
+static fv_status parse_name(const fv_param *param, part text, char *name) {
     if (param->choices && find_word(param->choices, text) < 0) {
         return fv_fail_unknown(param->key, text.text, param->choices);
     }
-    if (text.size > 31) {
-        return fail_expected(param, text, "a name of at most 31 letters");
+    size_t bytes = (size_t)name_bytes(param);
+    if (text.size >= bytes) {
+        char expected[64];
+        snprintf(expected, sizeof expected, "a name of at most %zu letters", bytes - 1);
+        return fail_expected(param, text, expected);
     }
-    memset(name, 0, 32);
+    memset(name, 0, bytes);
     memcpy(name, text.text, text.size);
     return FV_OK;
 }
@@ -344,6 +404,8 @@ fv_status fv_param_parse(const fv_param *param, const char *text, void *options)
         return parse_init(param, all, field);
     case FV_PARAM_NAME:
         return parse_name(param, all, field);
+    case FV_PARAM_TABLE:
+        return parse_table(param, all, field);
     }
     return fv_fail(FV_INVALID, "%s has no type", param->key);
 }
@@ -392,6 +454,8 @@ bool fv_param_is_default(const fv_param *param, const void *options) {
         return ((const fv_init *)field)->kind == FV_INIT_DEFAULT;
     case FV_PARAM_NAME:
         return *(const char *)field == 0;
+    case FV_PARAM_TABLE:
+        return *(const uint64_t *)field == 0;
     }
     return true;
 }
@@ -407,8 +471,9 @@ static fv_status check_ints(const fv_param *param, const int *values, int count)
 }
 
 static fv_status check_numbers(const fv_param *param, const double *values, int count) {
-    if (count < 0 || count > 4) {
-        return fv_fail(FV_INVALID, "%s has %d numbers; allowed are 1 to 4", param->key, count);
+    if (count < 0 || count > most_numbers(param)) {
+        return fv_fail(FV_INVALID, "%s has %d numbers; allowed are 1 to %d", param->key, count,
+                       most_numbers(param));
     }
     for (int i = 0; i < count; i++) {
         fv_status status = check_number(param, values[i]);
@@ -444,9 +509,10 @@ static fv_status check_shape(const fv_param *param, const fv_shape *shape) {
     return check_number(param, shape->channels);
 }
 
-static fv_status check_name(const fv_param *param, const char name[32]) {
-    if (!memchr(name, 0, 32)) {
-        return fv_fail(FV_INVALID, "%s is longer than 31 letters", param->key);
+static fv_status check_name(const fv_param *param, const char *name) {
+    size_t bytes = (size_t)name_bytes(param);
+    if (!memchr(name, 0, bytes)) {
+        return fv_fail(FV_INVALID, "%s is longer than %zu letters", param->key, bytes - 1);
     }
     if (param->choices && find_word(param->choices, (part){name, strlen(name)}) < 0) {
         return fv_fail_unknown(param->key, name, param->choices);
@@ -484,6 +550,8 @@ static fv_status check_value(const fv_param *param, const void *options) {
     }
     case FV_PARAM_NAME:
         return check_name(param, field);
+    case FV_PARAM_TABLE:
+        return FV_OK;
     }
     return FV_OK;
 }
@@ -558,10 +626,29 @@ static void add_shape(fv_text *text, const fv_shape *shape) {
 
 static void add_init(fv_text *text, fv_init init) {
     fv_text_add(text, "%s", fv_init_names[init.kind]);
-    if (init_has_value(init.kind)) {
+    if (init_has_value(init.kind) && (init.value != 0 || init.kind != FV_INIT_ORTHOGONAL)) {
         fv_text_add(text, "(");
         add_number(text, init.value);
         fv_text_add(text, ")");
+    }
+}
+
+/* "0-2,1-3,0+1+4", as parse_table reads it. */
+static void add_table(fv_text *text, const uint64_t table[FV_MOST_TABLE]) {
+    for (int row = 0; row < FV_MOST_TABLE && table[row]; row++) {
+        const char *before = row > 0 ? "," : "";
+        for (int first = 0; first < FV_MOST_TABLE; first++) {
+            int last = first;
+            if (!(table[row] >> first & 1)) {
+                continue;
+            }
+            while (last + 1 < FV_MOST_TABLE && (table[row] >> (last + 1) & 1)) {
+                last++;
+            }
+            fv_text_add(text, last > first ? "%s%d-%d" : "%s%d", before, first, last);
+            before = "+";
+            first = last;
+        }
     }
 }
 
@@ -590,6 +677,7 @@ static void add_default(const fv_param *param, fv_text *text) {
         fv_text_add(text, "%s", param->fallback_text ? param->fallback_text : "");
         return;
     case FV_PARAM_SHAPE:
+    case FV_PARAM_TABLE:
         return;
     }
 }
@@ -634,6 +722,9 @@ void fv_param_print(const fv_param *param, const void *options, fv_text *text) {
         return;
     case FV_PARAM_NAME:
         fv_text_add(text, "%s", (const char *)field);
+        return;
+    case FV_PARAM_TABLE:
+        add_table(text, field);
         return;
     }
 }

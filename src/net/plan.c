@@ -47,13 +47,20 @@ static fv_status choose_input(const fv_net *net, const fv_shape *asked, fv_shape
                           fv_shape_text(own, text[0]), fv_shape_text(input, text[1]));
 }
 
+static bool learns(const fv_plan *plan, const fv_node *node) {
+    bool any = false;
+    for (int w = 0; w < node->weight_count; w++)
+        any |= !node->weights[w].spec.statistic;
+    return any && !node->tuning.freeze && !plan->frozen;
+}
+
 static void find_roots(fv_plan *plan) {
     const fv_net *net = plan->net;
     for (int n = 0; n < net->count; n++) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
         p->root = node->type->view ? plan->nodes[node->inputs[0]].root : n;
-        p->wants_gradient = node->weight_count > 0;
+        p->wants_gradient = learns(plan, node) || (plan->input_gradient && n == 0);
         for (int i = 0; i < node->input_count; i++)
             p->wants_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
         p->wants_gradient &= plan->training;
@@ -66,7 +73,9 @@ static void find_roots(fv_plan *plan) {
 static void cut_segments(fv_plan *plan) {
     const fv_net *net = plan->net;
     for (int n = 0; n < net->count; n++) {
-        bool whole = net->nodes[n].type->whole_batch;
+        const fv_layer_type *type = net->nodes[n].type;
+        bool whole = type->whole_batch || (type->mixes_samples && plan->training &&
+                                           !net->nodes[n].tuning.freeze && !plan->frozen);
         fv_segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
         if (last && !last->whole_batch && !whole)
             last->last = n;
@@ -111,7 +120,8 @@ static void prepare_layers(fv_plan *plan) {
         p->setting = (fv_setting){.kernels = plan->kernels,
                                   .batch = plan->batch,
                                   .training = plan->training,
-                                  .exact = plan->exact};
+                                  .exact = plan->exact,
+                                  .frozen = plan->training && !learns(plan, node)};
         for (int i = 0; i < node->input_count; i++) {
             inputs[i] = plan->nodes[node->inputs[i]].shape;
             p->setting.input_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
@@ -172,6 +182,14 @@ static life output_life(const fv_plan *plan, int root) {
     return l;
 }
 
+/* Whether a loss judges this root's output, perhaps through a view. */
+static bool loss_of(const fv_plan *plan, int root) {
+    bool any = false;
+    for (int n = root; n < plan->net->count; n++)
+        any |= plan->nodes[n].root == root && plan->nodes[n].loss;
+    return any;
+}
+
 /* Of a root's gradient: from the backward of its last reader (or the loss) to its own. */
 static life gradient_life(const fv_plan *plan, int root) {
     const fv_net *net = plan->net;
@@ -184,8 +202,12 @@ static life gradient_life(const fv_plan *plan, int root) {
                 l.crosses |= plan->nodes[n].segment != plan->nodes[root].segment;
                 read |= !net->nodes[n].type->view;
             }
-    if (!read) { /* the loss writes it */
+    if (!read || loss_of(plan, root)) { /* the loss writes it, or nobody: then zeros */
         extend(&l, net->count);
+        l.crosses = true;
+    }
+    if (root == 0 && plan->input_gradient) {
+        extend(&l, 2 * net->count + 1);
         l.crosses = true;
     }
     return l;
@@ -249,9 +271,12 @@ static void place_root(placing *at, int node) {
     if (!p->wants_gradient)
         return;
     place_buffer(at, node, gradient_life(plan, node), &p->gradient);
-    if (reader_count(plan, node, &last, &slot) > 1)
+    int readers = reader_count(plan, node, &last, &slot);
+    bool loss = loss_of(plan, node); /* it writes before any layer does */
+    if (readers + loss > 1)
         place_buffer(at, node, gradient_life(plan, node), &p->extra);
-    if (last != node)
+    p->unjudged = readers + loss == 0;
+    if (readers > 0 && !loss)
         plan->nodes[last].first_writer[slot] = true;
 }
 
@@ -317,7 +342,7 @@ static fv_status place_all(fv_plan *plan) {
     fv_status other = fv_layout_place(&at.batch, &plan->threads_at);
     size_t blocks;
     if (!status && !other &&
-        (!fv_multiply(plan->thread_bytes, (size_t)plan->threads, &blocks) ||
+        (!fv_size_product(plan->thread_bytes, (size_t)plan->threads, &blocks) ||
          !fv_sum(plan->threads_at, blocks, &plan->arena_bytes)))
         return fv_fail(FV_SHAPE, "the net needs more memory than this machine can address");
     return status ? status : other;
@@ -357,9 +382,14 @@ fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bo
                : fv_fail(FV_INVALID, "the net has no layer %s (fovea info lists them)", name);
 }
 
-static fv_status mark_outputs(fv_plan *plan, const char *const *names) {
+static fv_status mark_outputs(fv_plan *plan, const fv_plan_options *options) {
     plan->nodes[plan->net->count - 1].tapped = true;
-    for (; names && *names; names++) {
+    for (int i = 0; i < options->loss_count; i++) {
+        fv_node_plan *p = &plan->nodes[options->losses[i].node];
+        p->tapped = p->loss = true;
+        p->raw |= options->losses[i].raw;
+    }
+    for (const char *const *names = options->outputs; names && *names; names++) {
         int node;
         bool before;
         fv_status status = fv_plan_find_output(plan->net, *names, &node, &before);
@@ -388,8 +418,8 @@ static fv_status check_sizes(const fv_plan *plan) {
     for (int n = 0; n < plan->net->count; n++) {
         const fv_node_plan *p = &plan->nodes[n];
         size_t bytes, notes, all;
-        if (!fv_multiply(sample_bytes(p), 3 * (size_t)plan->batch, &bytes) ||
-            !fv_multiply(p->layer.kept, (size_t)plan->batch, &notes) ||
+        if (!fv_size_product(sample_bytes(p), 3 * (size_t)plan->batch, &bytes) ||
+            !fv_size_product(p->layer.kept, (size_t)plan->batch, &notes) ||
             !fv_sum(bytes, notes, &all) || !fv_sum(total, all, &total) ||
             !fv_sum(total, p->layer.scratch, &total) || !fv_sum(total, p->layer.packed, &total) ||
             total > (size_t)1 << 56)
@@ -412,7 +442,7 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     if (!status)
         status = infer_shapes(plan, &input);
     if (!status)
-        status = mark_outputs(plan, options->outputs);
+        status = mark_outputs(plan, options);
     if (status)
         return status;
     find_roots(plan);
@@ -438,7 +468,8 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .threads = options->threads,
                       .training = options->training,
                       .exact = options->exact,
-                      .raw_node = options->raw_output ? net->count - 1 : -1};
+                      .frozen = options->frozen,
+                      .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;
     if (!status)
         status = fill_plan(plan, options);

@@ -24,6 +24,8 @@ typedef struct fv_node_plan {
     int root; /* the node whose memory holds this one's output (itself, but for views) */
     int segment;
     bool wants_gradient;              /* weights in it or before it learn */
+    bool unjudged;                    /* wants a gradient, but nobody reads it and no loss does */
+    bool loss, raw;                   /* a loss judges its output; ... before its activation */
     bool first_writer[FV_MAX_INPUTS]; /* its backward is the first to write that gradient */
     fv_buffer output, gradient;       /* of roots */
     fv_buffer extra;              /* of roots with several readers: later gradients, then added */
@@ -51,7 +53,7 @@ typedef struct fv_plan {
     const fv_kernels *kernels;
     int batch, threads;
     bool training, exact;
-    int raw_node; /* the node whose activation the loss takes over; -1: none */
+    bool input_gradient, frozen; /* see fv_plan_options */
     fv_node_plan *nodes;
     fv_segment *segments;
     int segment_count;
@@ -61,10 +63,19 @@ typedef struct fv_plan {
     fv_memory memory;
 } fv_plan;
 
+/* A node that a loss judges; raw: the loss computes its activation too. */
+typedef struct fv_plan_loss {
+    int node;
+    bool raw;
+} fv_plan_loss;
+
 typedef struct fv_plan_options {
     int batch, threads;
     bool training, exact;
-    bool raw_output;            /* leave the last layer's activation to the loss */
+    bool input_gradient;        /* of the loss by the input layer's output, see execute.h */
+    bool frozen;                /* no weight learns, whatever their tuning says */
+    const fv_plan_loss *losses; /* their outputs are kept, and in training their gradients */
+    int loss_count;
     fv_shape input;             /* rank 0 and no channels: the net's own */
     const char *const *outputs; /* names to keep, see fv_session_options; NULL: the last only */
 } fv_plan_options;

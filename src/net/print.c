@@ -125,6 +125,7 @@ static void add_layer(printer *p, int index) {
     const fv_node *node = &p->net->nodes[index];
     fv_text values = {0};
     add_values(node->type->params, node->options, p->resolved, &values);
+    add_values(fv_tuning_params, &node->tuning, false, &values);
     add_inputs(p, index, &values);
     if (name_is_shown(p, node)) {
         fv_text_add(&p->text, "%s:%*s", node->name, p->name_width - (int)strlen(node->name) - 1,
@@ -139,6 +140,30 @@ static void add_layer(printer *p, int index) {
     }
     p->text.failed = p->text.failed || values.failed;
     fv_text_free(&values);
+}
+
+/* A loss or metric statement; the judged layer by its name, unless the line stands just below. */
+static void add_judge(printer *p, const char *what, const fv_param *params, const void *options) {
+    fv_text values = {0};
+    add_values(params, options, p->resolved, &values);
+    fv_text_add(&p->text, "%*s%-*s%s\n", p->name_width, "", p->type_width, what,
+                values.bytes ? values.bytes : "");
+    p->text.failed = p->text.failed || values.failed;
+    fv_text_free(&values);
+}
+
+static void add_judges(printer *p) {
+    const fv_net *net = p->net;
+    for (int i = 0; i < net->loss_count; i++) {
+        fv_loss_options options = net->losses[i].options;
+        snprintf(options.of, sizeof options.of, "%s", net->nodes[net->losses[i].node].name);
+        add_judge(p, "loss", fv_loss_params, &options);
+    }
+    for (int i = 0; i < net->metric_count; i++) {
+        fv_metric_options options = net->metrics[i].options;
+        snprintf(options.of, sizeof options.of, "%s", net->nodes[net->metrics[i].node].name);
+        add_judge(p, "metric", fv_metric_params, &options);
+    }
 }
 
 static void add_train(printer *p, const fv_train_options *options) {
@@ -178,6 +203,7 @@ char *fv_net_print(const fv_net *net, bool resolved) {
     for (int i = 0; i < net->count; i++) {
         add_layer(&p, i);
     }
+    add_judges(&p);
     add_train(&p, &train);
     fv_free(p.type_counts);
     return fv_text_take(&p.text);

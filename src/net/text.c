@@ -27,13 +27,16 @@ typedef struct parser {
 } parser;
 
 typedef struct statement {
-    const fv_layer_type *type; /* NULL: train */
+    const fv_layer_type *type; /* NULL: train, loss, metric */
     const char *what;          /* the type's name, or "train" */
     const fv_param *params;
     void *options;
-    uint64_t given; /* bit i: params[i] has a value */
-    bool keyed;     /* a key=value was read, so that no bare value may follow */
-    bool from;      /* its inputs were named */
+    uint64_t given;       /* bit i: params[i] has a value */
+    fv_tuning tuning;     /* layers only */
+    uint64_t tuned;       /* bit i: fv_tuning_params[i] has a value */
+    const char *tuned_at; /* its first word; NULL: none */
+    bool keyed;           /* a key=value was read, so that no bare value may follow */
+    bool from;            /* its inputs were named */
     int inputs[FV_MAX_INPUTS], input_count;
 } statement;
 
@@ -110,18 +113,26 @@ static fv_status fail_no_layer(const parser *p, const char *name, const char *wh
 }
 
 static fv_status fail_unknown_type(const char *word) {
-    const char *names[MOST_PARAMS + 2] = {"train"};
-    for (int i = 0; fv_layer_types[i] && i < MOST_PARAMS; i++) {
-        names[i + 1] = names[i]; /* train comes last */
-        names[i] = fv_layer_types[i]->name;
+    enum { STATEMENTS = 3, MOST_TYPES = 200 };
+    const char *names[MOST_TYPES + STATEMENTS + 1] = {NULL};
+    int count = 0;
+    while (fv_layer_types[count] && count < MOST_TYPES) {
+        names[count] = fv_layer_types[count]->name;
+        count++;
     }
+    names[count] = "train";
+    names[count + 1] = "loss";
+    names[count + 2] = "metric";
     return fv_fail_unknown("layer", word, names);
 }
 
 static fv_status fail_unknown_key(const statement *s, const char *key) {
-    const char *keys[MOST_PARAMS + 2] = {NULL};
+    const char *keys[2 * MOST_PARAMS + 2] = {NULL};
     int count = 0;
     for (const fv_param *param = s->params; param && param->key && count < MOST_PARAMS; param++) {
+        keys[count++] = param->key;
+    }
+    for (const fv_param *param = fv_tuning_params; s->type && param->key; param++) {
         keys[count++] = param->key;
     }
     if (s->type && s->type->max_inputs > 0) {
@@ -151,12 +162,18 @@ static fv_status apply_setting(statement *s, const char *setting) {
     char key[64];
     snprintf(key, sizeof key, "%.*s", (int)(equals - start < 63 ? equals - start : 63), start);
     const fv_param *param = fv_param_find(s->params, key);
-    fv_status status =
-        param ? fv_param_parse(param, equals + 1, s->options) : fail_unknown_key(s, key);
+    const fv_param *tuning = s->type && !param ? fv_param_find(fv_tuning_params, key) : NULL;
+    fv_status status = param    ? fv_param_parse(param, equals + 1, s->options)
+                       : tuning ? fv_param_parse(tuning, equals + 1, &s->tuning)
+                                : fail_unknown_key(s, key);
     if (status != FV_OK) {
         return fv_fail_in(status, "setting \"%.200s\"", setting);
     }
-    s->given |= 1ull << (param - s->params);
+    if (tuning) {
+        s->tuned |= 1ull << (tuning - fv_tuning_params);
+    } else {
+        s->given |= 1ull << (param - s->params);
+    }
     if (!s->type) { /* the one of epochs and steps that was set last counts */
         fv_train_options *train = s->options;
         train->epochs = strcmp(key, "steps") == 0 ? 0 : train->epochs;
@@ -298,6 +315,18 @@ static fv_status read_inputs(const parser *p, statement *s, const char *word, co
     }
 }
 
+/* A key of fv_tuning, which any layer with weights takes. */
+static fv_status read_tuning(const parser *p, statement *s, const fv_param *param, const char *word,
+                             const char *value) {
+    uint64_t bit = 1ull << (param - fv_tuning_params);
+    if (s->tuned & bit) {
+        return place(p, word, fv_fail(FV_INVALID, "%s is given twice; keep one", param->key));
+    }
+    s->tuned |= bit;
+    s->tuned_at = s->tuned_at ? s->tuned_at : word;
+    return place(p, value, fv_param_parse(param, value, &s->tuning));
+}
+
 static fv_status read_value(const parser *p, statement *s, char *word) {
     char *equals = strchr(word, '=');
     if (!equals) {
@@ -307,8 +336,9 @@ static fv_status read_value(const parser *p, statement *s, char *word) {
     *equals = 0;
     char *value = equals + 1;
     const fv_param *param = fv_param_find(s->params, word);
+    const fv_param *tuning = s->type && !param ? fv_param_find(fv_tuning_params, word) : NULL;
     bool from = s->type && s->type->max_inputs > 0 && strcmp(word, "from") == 0;
-    if (!param && !from) {
+    if (!param && !tuning && !from) {
         return place(p, word, fail_unknown_key(s, word));
     }
     if (!*value) {
@@ -316,7 +346,9 @@ static fv_status read_value(const parser *p, statement *s, char *word) {
             p, value,
             fv_fail(FV_INVALID, "%s has no value; write %s=VALUE without blanks", word, word));
     }
-    return from ? read_inputs(p, s, word, value) : set_value(p, s, param, word, value);
+    return from     ? read_inputs(p, s, word, value)
+           : tuning ? read_tuning(p, s, tuning, word, value)
+                    : set_value(p, s, param, word, value);
 }
 
 static fv_status read_values(const parser *p, statement *s, char *cursor) {
@@ -393,6 +425,10 @@ static fv_status add_layer(parser *p, statement *s, const char *name, const char
                                       p->line_number, (int)(word - p->words) + 1) < 0) {
         status = place(p, word, p->net->status);
     }
+    if (status == FV_OK && s->tuned) {
+        status = place(p, s->tuned_at ? s->tuned_at : word,
+                       fv_tune(p->net, p->net->count - 1, &s->tuning));
+    }
     return status;
 }
 
@@ -418,6 +454,45 @@ static fv_status read_layer(parser *p, const char *given_name, const char *word,
     return status;
 }
 
+/* The node that of= names; else the last so far. */
+static fv_status find_judged(const parser *p, const char *of, int *node) {
+    *node = *of ? fv_net_find(p->net, of) : p->net->count - 1;
+    return *node >= 0 ? FV_OK
+           : *of      ? fail_no_layer(p, of, " above this line")
+                      : fv_fail(FV_INVALID, "it comes after the layer that it judges");
+}
+
+static fv_status read_loss(parser *p, const char *word, char *cursor) {
+    fv_loss_options options = {0};
+    statement s = {.what = "loss", .params = fv_loss_params, .options = &options};
+    int node = -1;
+    fv_status status = read_values(p, &s, cursor);
+    if (status == FV_OK) {
+        status = place(p, word, check_required(&s));
+    }
+    if (status == FV_OK) {
+        status = place(p, word, find_judged(p, options.of, &node));
+    }
+    return status == FV_OK ? place(p, word, fv_net_add_loss(p->net, node, &options, p->line_number))
+                           : status;
+}
+
+static fv_status read_metric(parser *p, const char *word, char *cursor) {
+    fv_metric_options options = {0};
+    statement s = {.what = "metric", .params = fv_metric_params, .options = &options};
+    int node = -1;
+    fv_status status = read_values(p, &s, cursor);
+    if (status == FV_OK) {
+        status = place(p, word, check_required(&s));
+    }
+    if (status == FV_OK) {
+        status = place(p, word, find_judged(p, options.of, &node));
+    }
+    return status == FV_OK
+               ? place(p, word, fv_net_add_metric(p->net, node, &options, p->line_number))
+               : status;
+}
+
 /* [name:] type values, from p->words. */
 static fv_status read_statement(parser *p) {
     char *cursor = p->words, *word = next_word(&cursor), *name = NULL;
@@ -433,11 +508,16 @@ static fv_status read_statement(parser *p) {
             return place(p, name, fv_fail(FV_INVALID, "a layer's type must follow its name"));
         }
     }
-    if (strcmp(word, "train") != 0) {
+    bool train = strcmp(word, "train") == 0, loss = strcmp(word, "loss") == 0;
+    if (!train && !loss && strcmp(word, "metric") != 0) {
         return read_layer(p, name, word, cursor);
     }
-    return name ? place(p, name, fv_fail(FV_INVALID, "a train statement has no name"))
-                : read_train(p, word, cursor);
+    if (name) {
+        return place(p, name, fv_fail(FV_INVALID, "a %s statement has no name", word));
+    }
+    return train  ? read_train(p, word, cursor)
+           : loss ? read_loss(p, word, cursor)
+                  : read_metric(p, word, cursor);
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------- */

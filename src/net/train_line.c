@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-const char *const fv_loss_names[] = {"cross_entropy", NULL};
 const char *const fv_optimizer_names[] = {"sgd", "adadelta", "adam", NULL};
 static const char *const formula_names[] = {"keras", "torch", NULL};
 static const char *const last_batch_names[] = {"short", "drop", "carry", NULL};

@@ -35,14 +35,19 @@ static fv_status open_evaluator(fv_evaluator *e, const fv_net *net, int batch, i
                                 bool exact, fv_pool *pool, bool raw) {
     fv_plan_options options = {.batch = batch ? batch : DEFAULT_BATCH,
                                .threads = threads ? threads : fv_default_threads(),
-                               .exact = exact,
-                               .raw_output = raw};
+                               .exact = exact};
     *e = (fv_evaluator){.owns_pool = !pool};
-    fv_status status = fv_loss_find(net->train.loss, net, &e->loss);
+    fv_status status = fv_objective_open(&e->objective, net);
+    if (raw) {
+        options.losses = e->objective.plan;
+        options.loss_count = e->objective.loss_count;
+    }
     if (!status)
         status = fv_runner_open(&e->runner, net, &options, pool, false);
-    if (status)
+    if (status) {
+        fv_objective_close(&e->objective);
         return status;
+    }
     e->source = fv_alloc((size_t)options.batch, sizeof *e->source);
     if (!e->source) {
         fv_evaluator_close(e);
@@ -59,6 +64,7 @@ fv_status fv_evaluator_open(fv_evaluator *e, const fv_net *net, int batch, int t
 
 void fv_evaluator_close(fv_evaluator *e) {
     fv_runner_close(&e->runner, e->owns_pool);
+    fv_objective_close(&e->objective);
     fv_free(e->source);
     *e = (fv_evaluator){0};
 }
@@ -73,30 +79,15 @@ static const real *outputs_of(const fv_evaluator *e, int *channels) {
     return fv_runner_output(&e->runner, last, false);
 }
 
-fv_status fv_evaluator_batch(fv_evaluator *e, const void *const *source, bool bytes,
-                             const int *labels, int samples, fv_score *score) {
-    fv_samples run = {.count = samples, .source = source, .bytes = bytes};
-    int channels;
+fv_status fv_evaluator_batch(fv_evaluator *e, const fv_batch *batch, fv_score *score) {
+    fv_samples run = {.count = batch->samples, .source = batch->source, .bytes = batch->bytes};
     fv_runner_forward(&e->runner, &run);
-    const real *outputs = outputs_of(e, &channels);
-    *score = (fv_score){.samples = (size_t)samples};
-    for (int s = 0; s < samples; s++) {
-        if (labels[s] < 0 || labels[s] >= channels)
-            return fv_fail(FV_INVALID, "label %d: the net has classes 0 to %d", labels[s],
-                           channels - 1);
-        fv_sample_loss one =
-            e->loss->sample(outputs + (ptrdiff_t)s * channels, channels, labels[s], 1, NULL);
-        score->loss += one.loss;
-        score->accuracy += one.correct;
-    }
-    score->loss /= samples;
-    score->accuracy /= samples;
-    return FV_OK;
+    return fv_objective_run(&e->objective, &e->runner, batch, false, score);
 }
 
 /* Pointers to the bytes of samples [first, first + count), and their labels. */
 static void point_samples(const fv_data *data, size_t first, int count, const void **source,
-                          int *labels) {
+                          float *labels) {
     const fv_data *owner = data->owner ? data->owner : data;
     size_t values = fv_shape_count(&owner->shape);
     for (int s = 0; s < count; s++) {
@@ -108,8 +99,11 @@ static void point_samples(const fv_data *data, size_t first, int count, const vo
 
 fv_status fv_evaluator_data(fv_evaluator *e, const fv_data *data, fv_score *score) {
     size_t count = fv_data_count(data), batch = (size_t)e->runner.plan.batch;
+    const fv_field field = {.name = "label", .shape = {.channels = 1}};
     fv_status status = fv_check_data(e->runner.plan.net, data);
-    int *labels = status ? NULL : fv_alloc(batch, sizeof *labels);
+    if (!status)
+        status = fv_objective_bind(&e->objective, &field, 1);
+    float *labels = status ? NULL : fv_alloc(batch, sizeof *labels);
     if (!labels)
         return status ? status : FV_MEMORY;
     *score = (fv_score){.samples = count};
@@ -117,7 +111,9 @@ fv_status fv_evaluator_data(fv_evaluator *e, const fv_data *data, fv_score *scor
         int samples = (int)(count - i < batch ? count - i : batch);
         fv_score part;
         point_samples(data, i, samples, e->source, labels);
-        status = fv_evaluator_batch(e, e->source, true, labels, samples, &part);
+        const float *targets[1] = {labels};
+        fv_batch one = {.samples = samples, .source = e->source, .bytes = true, .targets = targets};
+        status = fv_evaluator_batch(e, &one, &part);
         score->loss += part.loss * samples;
         score->accuracy += part.accuracy * samples;
     }
@@ -140,8 +136,8 @@ static fv_sample_loss ensemble_sample(const double *p, int channels, int label, 
     return (fv_sample_loss){.loss = -log(share > 1e-38 ? share : 1e-38), .correct = best == label};
 }
 
-static fv_status ensemble_batch(fv_evaluator *evaluators, int nets, const int *labels, int samples,
-                                double *sums, fv_score *score) {
+static fv_status ensemble_batch(fv_evaluator *evaluators, int nets, const float *labels,
+                                int samples, double *sums, fv_score *score) {
     int channels = 0;
     for (int n = 0; n < nets; n++) {
         fv_samples run = {.count = samples, .source = evaluators[0].source, .bytes = true};
@@ -151,11 +147,11 @@ static fv_status ensemble_batch(fv_evaluator *evaluators, int nets, const int *l
             sums[i] = (n ? sums[i] : 0) + (double)outputs[i];
     }
     for (int s = 0; s < samples; s++) {
-        if (labels[s] >= channels)
-            return fv_fail(FV_INVALID, "label %d: the nets have classes 0 to %d", labels[s],
+        if (!(labels[s] >= 0 && labels[s] < (float)channels))
+            return fv_fail(FV_INVALID, "label %g: the nets have classes 0 to %d", (double)labels[s],
                            channels - 1);
         fv_sample_loss one =
-            ensemble_sample(sums + (ptrdiff_t)s * channels, channels, labels[s], nets);
+            ensemble_sample(sums + (ptrdiff_t)s * channels, channels, (int)labels[s], nets);
         score->loss += one.loss;
         score->accuracy += one.correct;
     }
@@ -167,7 +163,7 @@ static fv_status ensemble_data(fv_evaluator *evaluators, int nets, const fv_data
     size_t count = fv_data_count(data), batch = (size_t)evaluators[0].runner.plan.batch;
     int channels;
     outputs_of(&evaluators[0], &channels);
-    int *labels = fv_alloc(batch, sizeof *labels);
+    float *labels = fv_alloc(batch, sizeof *labels);
     double *sums = fv_alloc(batch * (size_t)channels, sizeof *sums);
     fv_status status = labels && sums ? FV_OK : FV_MEMORY;
     *score = (fv_score){.samples = count};

@@ -201,6 +201,11 @@ static fv_status open_fit(fit *f) {
                                    f->options->exact, f->trainer->runner.pool);
         f->evaluates = !status;
     }
+    const fv_field label = {.name = "label", .shape = {.channels = 1}};
+    if (!status)
+        status = fv_objective_bind(&f->trainer->objective, &label, 1);
+    if (!status && f->evaluates)
+        status = fv_objective_bind(&f->evaluator.objective, &label, 1);
     if (status || f->position.step >= f->steps)
         return status;
     f->loader =
@@ -261,8 +266,7 @@ static fv_status save_checkpoint(const fit *f) {
 static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     fv_score score;
     fv_evaluator_refresh(&f->evaluator);
-    fv_status status = fv_evaluator_batch(&f->evaluator, batch->source, true, batch->labels,
-                                          batch->samples, &score);
+    fv_status status = fv_evaluator_batch(&f->evaluator, batch, &score);
     if (status)
         return status;
     fv_progress p = progress(f, FV_EVENT_LOG);
@@ -319,7 +323,7 @@ static fv_status one_step(fit *f, bool *go_on) {
     const fv_batch *batch = fv_loader_next(f->loader);
     if (!batch)
         return fv_error_status();
-    fv_status status = fv_trainer_run(f->trainer, batch, true, &score);
+    fv_status status = fv_trainer_run(f->trainer, batch, &score);
     if (status)
         return status;
     fv_run_position *p = &f->position;

@@ -29,6 +29,37 @@ typedef struct fv_loss_type {
 /* The loss of that name ("" is cross_entropy), checked against the net's last layer. */
 fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss);
 
+/* ---- The objective (objective.c): the net's losses on a batch ---------------------------------
+ */
+
+typedef struct fv_loss_term {
+    const fv_loss_type *type;
+    const fv_loss_options *options; /* the net's; NULL: all defaults */
+    double weight;
+    fv_plan_loss plan;
+    int field; /* of the batch's targets */
+} fv_loss_term;
+
+typedef struct fv_objective {
+    const fv_net *net;
+    int loss_count;
+    fv_loss_term losses[FV_MOST_LOSSES];
+    fv_plan_loss plan[FV_MOST_LOSSES]; /* for fv_plan_options */
+    fv_sample_loss *sample_losses;
+    int capacity; /* samples */
+} fv_objective;
+
+/* Finds the losses and checks them against the layers that they judge. */
+fv_status fv_objective_open(fv_objective *objective, const fv_net *net);
+void fv_objective_close(fv_objective *objective);
+/* Finds each loss's target among the fields of the data (without the input); checks their shapes.
+ */
+fv_status fv_objective_bind(fv_objective *objective, const fv_field *fields, int count);
+/* After fv_runner_forward() on the batch. gradients: also writes those of the outputs, for
+ * fv_runner_backward(). Same bits for any number of threads. */
+fv_status fv_objective_run(fv_objective *objective, fv_runner *runner, const fv_batch *batch,
+                           bool gradients, fv_score *score);
+
 /* ---- Optimisers (optimizer.c)
  * --------------------------------------------------------------------- */
 
@@ -60,23 +91,23 @@ struct fv_trainer {
     fv_net *net;
     bool owns_net; /* released when the trainer is freed */
     fv_runner runner;
-    const fv_loss_type *loss;
+    fv_objective objective;
     fv_optimizer optimizer;
     real *slots[FV_MAX_SLOTS]; /* in the order of net->weights */
     fv_chunk *chunks;
     int chunk_count;
     int64_t step; /* steps done */
     uint64_t seed;
-    fv_sample_loss *losses; /* of the batch's samples */
-    const void **source;    /* for fv_trainer_step */
+    const void **source; /* for fv_trainer_step */
+    float *labels;
     uint32_t *epochs, *indices;
 };
 
 /* The net is acquired already. options as the public ones; train: the resolved train line. */
 fv_trainer *fv_trainer_open(fv_net *net, const fv_train_options *train,
                             const fv_trainer_options *options);
-/* One step on a batch of the loader; `bytes`: its samples are bytes. *score: sums, see fv_score. */
-fv_status fv_trainer_run(fv_trainer *trainer, const fv_batch *batch, bool bytes, fv_score *score);
+/* One step on a batch whose fields the objective is bound to. */
+fv_status fv_trainer_run(fv_trainer *trainer, const fv_batch *batch, fv_score *score);
 
 /* The first node with a weight that is no finite number; -1: none. */
 int fv_trainer_broken_weights(const fv_trainer *trainer);
@@ -86,7 +117,7 @@ int fv_trainer_broken_weights(const fv_trainer *trainer);
 
 typedef struct fv_evaluator {
     fv_runner runner;
-    const fv_loss_type *loss;
+    fv_objective objective;
     bool owns_pool;
     const void **source;
 } fv_evaluator;
@@ -97,8 +128,7 @@ fv_status fv_evaluator_open(fv_evaluator *evaluator, const fv_net *net, int batc
 void fv_evaluator_close(fv_evaluator *evaluator);
 /* Takes in the net's present weights. */
 void fv_evaluator_refresh(fv_evaluator *evaluator);
-fv_status fv_evaluator_batch(fv_evaluator *evaluator, const void *const *source, bool bytes,
-                             const int *labels, int samples, fv_score *score);
+fv_status fv_evaluator_batch(fv_evaluator *evaluator, const fv_batch *batch, fv_score *score);
 fv_status fv_evaluator_data(fv_evaluator *evaluator, const fv_data *data, fv_score *score);
 
 /* Whether samples and labels of `data` fit the net; the message names both shapes. */

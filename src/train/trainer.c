@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 8192, LOSS_SAMPLES = 16 };
+enum { CHUNK = 8192 };
 
 /* ---- Making ------------------------------------------------------------------------------------
  */
@@ -34,11 +34,11 @@ static fv_status allocate(fv_trainer *t, size_t batch) {
     for (int i = 0; i < t->optimizer.slots; i++)
         if (!(t->slots[i] = fv_alloc(t->net->weight_size, sizeof(real))))
             return FV_MEMORY;
-    t->losses = fv_alloc(batch, sizeof *t->losses);
+    t->labels = fv_alloc(batch, sizeof *t->labels);
     t->source = fv_alloc(batch, sizeof *t->source);
     t->epochs = fv_alloc(batch, sizeof *t->epochs);
     t->indices = fv_alloc(batch, sizeof *t->indices);
-    if (!t->losses || !t->source || !t->epochs || !t->indices)
+    if (!t->labels || !t->source || !t->epochs || !t->indices)
         return FV_MEMORY;
     return cut_chunks(t);
 }
@@ -50,11 +50,12 @@ static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
                                                     : 32,
                             .threads = options->threads ? options->threads : fv_default_threads(),
                             .training = true,
-                            .exact = options->exact,
-                            .raw_output = true};
-    fv_status status = fv_loss_find(train->loss, t->net, &t->loss);
+                            .exact = options->exact};
+    fv_status status = fv_objective_open(&t->objective, t->net);
     if (status)
         return status;
+    plan.losses = t->objective.plan;
+    plan.loss_count = t->objective.loss_count;
     const fv_kernels *kernels = fv_kernels_get();
     status = kernels ? fv_optimizer_make(train, kernels, &t->optimizer) : FV_INVALID;
     if (!status)
@@ -97,46 +98,14 @@ void fv_trainer_free(fv_trainer *t) {
     for (int i = 0; i < FV_MAX_SLOTS; i++)
         fv_free(t->slots[i]);
     fv_free(t->chunks);
-    fv_free(t->losses);
+    fv_free(t->labels);
+    fv_objective_close(&t->objective);
     fv_free(t->source);
     fv_free(t->epochs);
     fv_free(t->indices);
     if (t->owns_net)
         fv_net_release(t->net, true);
     fv_free(t);
-}
-
-/* ---- Loss
- * ---------------------------------------------------------------------------------------- */
-
-typedef struct loss_work {
-    fv_trainer *trainer;
-    const int *labels;
-    int samples;
-} loss_work;
-
-static void loss_unit(void *argument, int unit, int thread) {
-    (void)thread;
-    const loss_work *work = argument;
-    fv_trainer *t = work->trainer;
-    int last = t->net->count - 1, channels = t->net->nodes[last].output.channels;
-    const real *outputs = fv_runner_output(&t->runner, last, false);
-    real *gradients = fv_runner_output_gradient(&t->runner);
-    real scale = (real)1 / (real)work->samples;
-    for (int s = unit * LOSS_SAMPLES; s < work->samples && s < (unit + 1) * LOSS_SAMPLES; s++)
-        t->losses[s] = t->loss->sample(outputs + (ptrdiff_t)s * channels, channels, work->labels[s],
-                                       scale, gradients + (ptrdiff_t)s * channels);
-}
-
-static fv_score add_losses(const fv_trainer *t, int samples) {
-    fv_score score = {.samples = (size_t)samples};
-    for (int s = 0; s < samples; s++) {
-        score.loss += t->losses[s].loss;
-        score.accuracy += t->losses[s].correct;
-    }
-    score.loss /= samples;
-    score.accuracy /= samples;
-    return score;
 }
 
 /* ---- When the loss is no number
@@ -158,7 +127,10 @@ static int find_broken_output(fv_trainer *t, const fv_samples *samples) {
     int found = t->net->count - 1;
     const char **names = fv_alloc((size_t)t->net->count + 1, sizeof *names);
     fv_runner runner;
-    fv_plan_options options = {.batch = samples->count, .raw_output = true, .outputs = names};
+    fv_plan_options options = {.batch = samples->count,
+                               .outputs = names,
+                               .losses = t->objective.plan,
+                               .loss_count = t->objective.loss_count};
     if (!names)
         return found;
     for (int n = 0; n < t->net->count; n++)
@@ -206,31 +178,18 @@ static void update_chunk(void *argument, int unit, int thread) {
                         fv_runner_gradients(&t->runner) + chunk->offset, slots);
 }
 
-static fv_status check_labels(const fv_trainer *t, const int *labels, int samples) {
-    int classes = t->net->nodes[t->net->count - 1].output.channels;
-    for (int s = 0; s < samples; s++)
-        if (labels[s] < 0 || labels[s] >= classes)
-            return fv_fail(FV_INVALID, "label %d of sample %d: the net has classes 0 to %d",
-                           labels[s], s, classes - 1);
-    return FV_OK;
-}
-
-fv_status fv_trainer_run(fv_trainer *t, const fv_batch *batch, bool bytes, fv_score *score) {
-    fv_status status = check_labels(t, batch->labels, batch->samples);
-    if (status)
-        return status;
+fv_status fv_trainer_run(fv_trainer *t, const fv_batch *batch, fv_score *score) {
     fv_samples samples = {.count = batch->samples,
                           .source = batch->source,
-                          .bytes = bytes,
+                          .bytes = batch->bytes,
                           .seed = t->seed,
                           .epochs = batch->epochs,
                           .indices = batch->indices};
-    loss_work work = {.trainer = t, .labels = batch->labels, .samples = batch->samples};
     fv_runner_pack(&t->runner);
     fv_runner_forward(&t->runner, &samples);
-    fv_pool_run(t->runner.pool, (batch->samples + LOSS_SAMPLES - 1) / LOSS_SAMPLES, loss_unit,
-                &work);
-    *score = add_losses(t, batch->samples);
+    fv_status status = fv_objective_run(&t->objective, &t->runner, batch, true, score);
+    if (status)
+        return status;
     if (!isfinite(score->loss))
         return explain_broken(t, &samples);
     fv_runner_backward(&t->runner, &samples);
@@ -250,14 +209,20 @@ fv_status fv_trainer_step(fv_trainer *t, const float *input, const int *labels, 
         t->source[s] = input + (size_t)s * values;
         t->epochs[s] = (uint32_t)t->step;
         t->indices[s] = (uint32_t)s;
+        t->labels[s] = (float)labels[s];
     }
+    const float *targets[1] = {t->labels};
+    const fv_field field = {.name = "label", .shape = {.channels = 1}};
+    fv_status status = fv_objective_bind(&t->objective, &field, 1);
+    if (status)
+        return status;
     fv_batch batch = {.samples = samples,
                       .source = t->source,
-                      .labels = labels,
+                      .targets = targets,
                       .epochs = t->epochs,
                       .indices = t->indices};
     fv_score sink;
-    return fv_trainer_run(t, &batch, false, score ? score : &sink);
+    return fv_trainer_run(t, &batch, score ? score : &sink);
 }
 
 static size_t state_bytes(const fv_net *net, int slots) {
@@ -274,19 +239,24 @@ fv_status fv_net_memory(const fv_net *net, int batch, int threads, bool training
                         fv_memory *memory) {
     fv_plan plan;
     fv_optimizer optimizer = {0};
+    fv_objective objective = {0};
     fv_plan_options options = {.batch = batch,
                                .threads = threads ? threads : fv_default_threads(),
                                .training = training,
-                               .exact = exact,
-                               .raw_output = training};
+                               .exact = exact};
     if (!net->built)
         return fv_fail(FV_INVALID, "the net is not built yet: call fv_net_build() first");
     const fv_kernels *kernels = fv_kernels_get();
     fv_status status = kernels ? FV_OK : FV_INVALID;
     if (!status && training)
         status = fv_optimizer_make(&net->train, kernels, &optimizer);
+    if (!status && training)
+        status = fv_objective_open(&objective, net);
+    options.losses = objective.plan;
+    options.loss_count = objective.loss_count;
     if (!status)
         status = fv_plan_make(&plan, net, &options);
+    fv_objective_close(&objective);
     if (status)
         return status;
     *memory = plan.memory;
