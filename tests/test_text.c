@@ -115,7 +115,7 @@ static const fault faults[] = {
     {"input 9x**x1", 1, 7, "a whole number"},
     {"input 3\ndense 3 init=he", 2, 14, "unknown init \"he\""},
     {"input 3\ndense 3 init=he_normal(2)", 2, 14, "no number in parentheses"},
-    {"input 3\ndense 3 init=normal", 2, 14, "its deviation, such as normal(0.1)"},
+    {"input 3\ndense 3 init=normal", 2, 14, "its number, such as normal(0.1)"},
     {"input 3\ndense 3 init=normal()", 2, 14, "its deviation"},
     {"input 3\ndense 3 init=normal(1", 2, 14, "its deviation"},
     {"input 3\ndense 3 init=normal(", 2, 14, "its deviation"},
