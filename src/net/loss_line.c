@@ -34,9 +34,10 @@ const fv_param fv_loss_params[] = {
      .help = "share of each target that is spread over all classes"},
     {LOSS(class_weights), .type = FV_PARAM_NUMBERS, .most = FV_MOST_CLASS_WEIGHTS,
      .offset2 = offsetof(fv_loss_options, class_weight_count), .low = 0, .high = 1e6,
-     .help = "a factor for each class"},
+     .fallback_text = "none", .help = "a factor for each class"},
     {LOSS(ignore), .type = FV_PARAM_NUMBERS, .offset2 = offsetof(fv_loss_options, ignore_count),
-     .low = -1e6, .high = 1e6, .help = "class indices that do not count"},
+     .low = -1e6, .high = 1e6, .fallback_text = "none",
+     .help = "class indices that do not count"},
     {LOSS(formula), .type = FV_PARAM_CHOICE, .choices = fv_formula_names,
      .help = "with class weights the mean divides by the count (keras) or by their sum (torch)"},
     {LOSS(delta), .type = FV_PARAM_NUMBER, .low = FV_ABOVE_ZERO, .high = 1e6, .fallback = 1,
@@ -77,7 +78,8 @@ const fv_param fv_metric_params[] = {
     {METRIC(range), .type = FV_PARAM_NUMBER, .low = FV_ABOVE_ZERO, .high = 1e6, .fallback = 1,
      .help = "psnr, ssim: largest possible value less smallest"},
     {METRIC(ignore), .type = FV_PARAM_NUMBERS, .offset2 = offsetof(fv_metric_options, ignore_count),
-     .low = -1e6, .high = 1e6, .help = "class indices that do not count"},
+     .low = -1e6, .high = 1e6, .fallback_text = "none",
+     .help = "class indices that do not count"},
     {.key = NULL},
 };
 

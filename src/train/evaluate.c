@@ -19,6 +19,12 @@ fv_status fv_check_data(const fv_net *net, const fv_data *data) {
                        "line or use other data)",
                        fv_shape_text(in, text[0]), fv_data_place(data),
                        fv_shape_text(&shape, text[1]));
+    const fv_column *label = fv_data_label(data);
+    if (!label || label->values != 1)
+        return fv_fail(FV_SHAPE,
+                       "the data in %s has no labels: expected a field 'label' of one number a "
+                       "sample, the index of its class",
+                       fv_data_place(data));
     if (fv_data_classes(data) > out->channels)
         return fv_fail(FV_SHAPE,
                        "the data in %s has labels up to %d, but the net has %d outputs (give the "
@@ -85,34 +91,41 @@ fv_status fv_evaluator_batch(fv_evaluator *e, const fv_batch *batch, fv_score *s
     return fv_objective_run(&e->objective, &e->runner, batch, false, score);
 }
 
-/* Pointers to the bytes of samples [first, first + count), and their labels. */
-static void point_samples(const fv_data *data, size_t first, int count, const void **source,
-                          float *labels) {
-    const fv_data *owner = data->owner ? data->owner : data;
-    size_t values = fv_shape_count(&owner->shape);
-    for (int s = 0; s < count; s++) {
-        size_t index = data->first + first + (size_t)s;
-        source[s] = owner->pixels + index * values;
-        labels[s] = owner->labels[index];
-    }
+/* Binds the objective to the data's fields, and makes room for the labels of `batch` samples; the
+ * other fields are left out: NULL. */
+static fv_status make_targets(fv_objective *objective, const fv_data *data, size_t batch,
+                              float *targets[FV_MOST_FIELDS], float **labels) {
+    fv_field fields[FV_MOST_FIELDS];
+    size_t size;
+    *labels = NULL;
+    memset(targets, 0, FV_MOST_FIELDS * sizeof *targets);
+    fv_status status = fv_objective_bind(objective, fields, fv_data_fields(data, fields));
+    if (status)
+        return status;
+    int label = objective->losses[0].field;
+    if (!fv_size_product(batch, fv_shape_count(&fields[label].shape), &size))
+        return fv_fail(FV_MEMORY, "a batch of %zu labels is larger than any memory", batch);
+    *labels = targets[label] = fv_alloc(size, sizeof **labels);
+    return *labels ? FV_OK : FV_MEMORY;
 }
 
 fv_status fv_evaluator_data(fv_evaluator *e, const fv_data *data, fv_score *score) {
     size_t count = fv_data_count(data), batch = (size_t)e->runner.plan.batch;
-    const fv_field field = {.name = "label", .shape = {.channels = 1}};
+    float *targets[FV_MOST_FIELDS], *labels;
     fv_status status = fv_check_data(e->runner.plan.net, data);
     if (!status)
-        status = fv_objective_bind(&e->objective, &field, 1);
-    float *labels = status ? NULL : fv_alloc(batch, sizeof *labels);
-    if (!labels)
-        return status ? status : FV_MEMORY;
+        status = make_targets(&e->objective, data, batch, targets, &labels);
+    if (status)
+        return status;
     *score = (fv_score){.samples = count};
     for (size_t i = 0; !status && i < count; i += batch) {
         int samples = (int)(count - i < batch ? count - i : batch);
         fv_score part;
-        point_samples(data, i, samples, e->source, labels);
-        const float *targets[1] = {labels};
-        fv_batch one = {.samples = samples, .source = e->source, .bytes = true, .targets = targets};
+        fv_data_point(data, i, samples, e->source, targets);
+        fv_batch one = {.samples = samples,
+                        .source = e->source,
+                        .bytes = fv_data_bytes(data),
+                        .targets = (const float *const *)targets};
         status = fv_evaluator_batch(e, &one, &part);
         score->loss += part.loss * samples;
         score->accuracy += part.accuracy * samples;
@@ -137,10 +150,10 @@ static fv_sample_loss ensemble_sample(const double *p, int channels, int label, 
 }
 
 static fv_status ensemble_batch(fv_evaluator *evaluators, int nets, const float *labels,
-                                int samples, double *sums, fv_score *score) {
+                                int samples, bool bytes, double *sums, fv_score *score) {
     int channels = 0;
     for (int n = 0; n < nets; n++) {
-        fv_samples run = {.count = samples, .source = evaluators[0].source, .bytes = true};
+        fv_samples run = {.count = samples, .source = evaluators[0].source, .bytes = bytes};
         fv_runner_forward(&evaluators[n].runner, &run);
         const real *outputs = outputs_of(&evaluators[n], &channels);
         for (size_t i = 0; i < (size_t)samples * (size_t)channels; i++)
@@ -163,14 +176,18 @@ static fv_status ensemble_data(fv_evaluator *evaluators, int nets, const fv_data
     size_t count = fv_data_count(data), batch = (size_t)evaluators[0].runner.plan.batch;
     int channels;
     outputs_of(&evaluators[0], &channels);
-    float *labels = fv_alloc(batch, sizeof *labels);
+    float *targets[FV_MOST_FIELDS], *labels;
+    fv_status status = make_targets(&evaluators[0].objective, data, batch, targets, &labels);
+    if (status)
+        return status;
     double *sums = fv_alloc(batch * (size_t)channels, sizeof *sums);
-    fv_status status = labels && sums ? FV_OK : FV_MEMORY;
+    status = sums ? FV_OK : FV_MEMORY;
     *score = (fv_score){.samples = count};
     for (size_t i = 0; !status && i < count; i += batch) {
         int samples = (int)(count - i < batch ? count - i : batch);
-        point_samples(data, i, samples, evaluators[0].source, labels);
-        status = ensemble_batch(evaluators, nets, labels, samples, sums, score);
+        fv_data_point(data, i, samples, evaluators[0].source, targets);
+        status =
+            ensemble_batch(evaluators, nets, labels, samples, fv_data_bytes(data), sums, score);
     }
     score->loss /= (double)count;
     score->accuracy /= (double)count;
