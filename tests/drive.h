@@ -21,7 +21,8 @@ typedef struct drive {
     int batch;      /* that was planned for; at least `samples` */
     int first_call; /* sample layers: so many samples in a first call, the rest in a second */
     bool training, exact;
-    bool frozen; /* training without gradients of the weights; so it is without weights that learn */
+    bool
+        frozen; /* training without gradients of the weights; so it is without weights that learn */
     bool wants_gradient[MOST_INPUTS]; /* of the inputs, in training */
     bool bytes;                       /* the input layer reads bytes */
     bool linear;                      /* the loss takes over the layer's activation */
@@ -34,7 +35,7 @@ typedef struct drive {
     fv_inference inference;
     fv_setting setting;
     fv_layer_plan plan;
-    bool whole; /* runs over the whole batch */
+    bool whole;                              /* runs over the whole batch */
     size_t in_count[MOST_INPUTS], out_count; /* values a sample */
     size_t weight_count[FV_MAX_WEIGHTS];
     guarded in[MOST_INPUTS], in_gradient[MOST_INPUTS], out, out_gradient;

@@ -23,6 +23,9 @@
 
 enum { MOST_CASE_SAMPLES = 17 };
 
+/* Number in the data set and epoch of each sample: random layers depend on them. */
+extern const uint32_t sample_epochs[MOST_CASE_SAMPLES], sample_indices[MOST_CASE_SAMPLES];
+
 typedef struct oracle oracle;
 
 /* A layer with its options on inputs of given shapes. Made by make_case(); a cases() function may
@@ -33,10 +36,10 @@ typedef struct layer_case {
     const void *options;
     int input_count;
     fv_shape inputs[MOST_INPUTS];
-    int samples, first_call, batch;  /* see drive.h */
+    int samples, first_call, batch;   /* see drive.h */
     bool wants_gradient[MOST_INPUTS]; /* in training */
-    bool bytes, linear;              /* see drive.h */
-    bool any_work;                   /* run it however long it takes */
+    bool bytes, linear;               /* see drive.h */
+    bool any_work;                    /* run it however long it takes */
     uint64_t seed;
     uint32_t node;
 
@@ -58,11 +61,12 @@ typedef struct wanted {
     int weight_count;
     wanted_weight weights[FV_MAX_WEIGHTS];
     fv_activation activation;
-    double constant; /* the activation's; 0: its default */
-    bool refuses_any; /* a size of FV_ANY is refused; else it is passed on */
+    double constant;   /* the activation's; 0: its default */
+    bool refuses_any;  /* sizes of FV_ANY are refused; else they are passed on */
+    fv_status refusal; /* of a case that is refused; 0: FV_SHAPE */
 
-    /* For the frame: terms of the longest sum in z, dx and dw (0: 1), and the terms that the oracle
-     * adds for a sample, which decide whether a case is too long (0: values of the output). */
+    /* For the frame: terms of the longest sum in z, dx and dw, and the terms that the oracle adds
+     * for a sample, which decide whether a case is too long (0: macs, or values of the output). */
     size_t terms_z, terms_dx, terms_dw;
     int64_t work;
     bool inexact; /* results are rounded even on small integers */
@@ -78,10 +82,10 @@ typedef struct sums {
 struct oracle {
     const char *type;
     void (*cases)(const oracle *self);
-    /* False: the layer must refuse with FV_SHAPE. *w comes zeroed. */
+    /* False: the layer must refuse, with its inputs' shapes in the message. *w comes zeroed. */
     bool (*infer)(const layer_case *c, wanted *w);
-    /* z (and next) from x and w; dx and dw from x, w, z and dz. No weights: dw need not be set. All
-     * are overwritten. NULL for views and, backward, for the input. */
+    /* z (and next) from x and w; dx and dw from x, w, z and dz. What they write is 0 before.
+     * backward is NULL for the input layer. */
     void (*forward)(const layer_case *c, sums *v);
     void (*backward)(const layer_case *c, sums *v);
     /* What an error of one rounding in each term may add up to: a result is allowed to be off by
@@ -92,12 +96,10 @@ struct oracle {
     /* Changes the numbers drawn for x and w (small integers or -1 to 1), as where a variance must
      * be positive. NULL: nothing to change. */
     void (*adjust)(const layer_case *c, bool integers, real *const *x, real *const *w);
-    /* Whether value `i` of input `input` is too near a kink for a difference of 2 h there. NULL: no
-     * kinks. */
-    bool (*kink)(const layer_case *c, const sums *v, int input, size_t i, double h);
 };
 
-/* ---- For cases() ------------------------------------------------------------------------------ */
+/* ---- For cases() ------------------------------------------------------------------------------
+ */
 
 /* The minor choices of a case (samples, gradients wanted, ...) follow from `n`, so that all of them
  * meet all others. */
@@ -120,12 +122,12 @@ void check_shapes(const oracle *self, const void *options, const char *text);
 fv_activation some_activation(numbers *n);
 
 size_t values_in(const layer_case *c, int input); /* of all samples */
-size_t values_out(const layer_case *c);
 
 /* "1x2x3" */
 const char *sizes_text(const int sizes[3], char text[48]);
 
-/* ---- Oracles that several share --------------------------------------------------------------- */
+/* ---- Oracles that several share ---------------------------------------------------------------
+ */
 
 bool same_output(const layer_case *c, wanted *w); /* the input's shape, no weights */
 void copy_forward(const layer_case *c, sums *v);
@@ -135,15 +137,11 @@ void copy_backward(const layer_case *c, sums *v);
 void want_weight(wanted *w, const char *name, size_t count);
 void want_bias(wanted *w, const char *name, size_t count);
 
-/* ---- The programs ------------------------------------------------------------------------------ */
+/* ---- The programs ------------------------------------------------------------------------------
+ */
 
-typedef struct layer_family {
-    const char *name; /* as in oracles.def */
-    const oracle *oracles;
-    int count;
-} layer_family;
-
-/* Runs a family: each oracle of it is a test, and all of its lines in oracles.def must be there. */
-int run_family(const layer_family *family);
+/* Runs the oracles of a family, each a test; each line of the family in oracles.def must have one.
+ * The result of main(). */
+int run_family(const char *family, const oracle *oracles, int count);
 
 #endif
