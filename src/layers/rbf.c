@@ -202,7 +202,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     plan->keep_input = setting->training;
 }
 
-/* In sums side by side, which are then added in order: the same bits however it is compiled. */
+/* Sums side by side, which the compiler makes vectors of, then added in order. */
 static real squared_distance(size_t count, const real *x, const real *w) {
     enum { SUMS = 16 };
     real sums[SUMS] = {0}, sum = 0;
