@@ -8,6 +8,7 @@
 #define FV_TESTS_REFERENCE_H
 
 #include "reference_activation.h"
+#include "reference_loss.h"
 #include "reference_norm.h"
 #include "reference_optimizer.h"
 #include "reference_schedule.h"
@@ -64,13 +65,6 @@ void ref_dense_input_gradient(int samples, int inputs, int units, const double *
                               const double *weight, double *dx);
 void ref_dense_weight_gradient(int samples, int inputs, int units, const double *x,
                                const double *dy, double *dweight);
-
-/* ---- Losses (reference_loss.c) ------------------------------------------------------------- */
-
-/* Softmax cross-entropy of the logits, mean over the samples: the loss, the share of samples whose
- * first largest logit is at their label, and the gradient of that mean. */
-void ref_cross_entropy(int samples, int classes, const double *logits, const int *labels,
-                       double *loss, double *accuracy, double *gradient);
 
 /* ---- Input (reference_input.c) ------------------------------------------------------------- */
 
