@@ -1,8 +1,8 @@
 /* Holds the oracles themselves: to examples worked by hand, to published vectors, to numbers that
  * PyTorch 2.15 and Keras 3.15 gave (double precision, on the CPU), and to identities that bind
  * forward and backward. */
+#include "doubles.h"
 #include "reference/reference.h"
-#include "support.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,25 +11,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static void expect_doubles(const char *what, size_t count, const double *got, const double *wanted,
-                           double bound) {
-    for (size_t i = 0; i < count; i++)
-        if (!(fabs(got[i] - wanted[i]) <= bound))
-            fail_msg("%s[%zu] is %.17g, not %.17g", what, i, got[i], wanted[i]);
-}
-
-static void random_doubles(numbers *n, size_t count, double *x) {
-    for (size_t i = 0; i < count; i++)
-        x[i] = numbers_below(n, 2001) / 1000.0 - 1;
-}
-
-static double dot(size_t count, const double *a, const double *b) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
 
 /* A ramp of 1 to 16 under 3 x 3 ones at stride 2: TensorFlow's "same" and PyTorch's padding=1
  * differ. */
@@ -162,114 +143,6 @@ static void test_dense(void **state) {
     expect_doubles("dbias", 2, dbias, (double[]){9, 12}, 0);
 }
 
-/* Gradients against central differences of <dy, f(x)>. */
-static void test_activation_gradients(void **state) {
-    (void)state;
-    enum { COUNT = 10 };
-    const double h = 1e-5;
-    double x[COUNT], y[COUNT], dy[COUNT], dx[COUNT], up[COUNT], down[COUNT];
-    for (fv_activation kind = FV_LINEAR; kind <= FV_SOFTMAX; kind++) {
-        numbers n = {kind};
-        random_doubles(&n, COUNT, x);
-        random_doubles(&n, COUNT, dy);
-        ref_activation(kind, 2, COUNT / 2, x, y);
-        ref_activation_gradient(kind, 2, COUNT / 2, y, dy, dx);
-        for (int i = 0; i < COUNT; i++) {
-            double kept = x[i];
-            x[i] = kept + h;
-            ref_activation(kind, 2, COUNT / 2, x, up);
-            x[i] = kept - h;
-            ref_activation(kind, 2, COUNT / 2, x, down);
-            x[i] = kept;
-            double difference = (dot(COUNT, dy, up) - dot(COUNT, dy, down)) / (2 * h);
-            assert_true(fabs(difference - dx[i]) <= 1e-8);
-        }
-    }
-    ref_activation(FV_SOFTMAX, 1, 3, (double[]){1000, 1000 + log(2), -1e9}, y);
-    expect_doubles("softmax", 3, y, (double[]){1 / 3.0, 2 / 3.0, 0}, 1e-12);
-    ref_activation(FV_SIGMOID, 1, 3, (double[]){0, log(3), -800}, y);
-    expect_doubles("sigmoid", 3, y, (double[]){0.5, 0.75, 0}, 1e-12);
-}
-
-/* Equal logits: log(classes); and the gradient by central differences. */
-static void test_cross_entropy(void **state) {
-    (void)state;
-    enum { SAMPLES = 3, CLASSES = 4, COUNT = SAMPLES * CLASSES };
-    const int labels[SAMPLES] = {2, 0, 3};
-    double x[COUNT] = {0}, gradient[COUNT], unused[COUNT], loss, accuracy, up, down;
-    ref_cross_entropy(SAMPLES, CLASSES, x, labels, &loss, &accuracy, gradient);
-    assert_true(fabs(loss - log(4)) <= 1e-15);
-    assert_true(fabs(accuracy - 1 / 3.0) <= 1e-15); /* of equals the first counts */
-    expect_doubles("gradient", 3, gradient, (double[]){1 / 12.0, 1 / 12.0, -3 / 12.0}, 1e-15);
-    numbers n = {1};
-    random_doubles(&n, COUNT, x);
-    ref_cross_entropy(SAMPLES, CLASSES, x, labels, &loss, &accuracy, gradient);
-    for (int i = 0; i < COUNT; i++) {
-        double kept = x[i], h = 1e-5;
-        x[i] = kept + h;
-        ref_cross_entropy(SAMPLES, CLASSES, x, labels, &up, &accuracy, unused);
-        x[i] = kept - h;
-        ref_cross_entropy(SAMPLES, CLASSES, x, labels, &down, &accuracy, unused);
-        x[i] = kept;
-        assert_true(fabs((up - down) / (2 * h) - gradient[i]) <= 1e-9);
-    }
-}
-
-/* Three steps on three weights, as PyTorch and Keras take them. Keras rounds its settings to
- * float. */
-enum { WEIGHTS = 3, STEPS = 3 };
-static const double start[WEIGHTS] = {1, -2, 0.5};
-static const double gradients[STEPS][WEIGHTS] = {{0.1, -1, 2}, {0.3, 0.5, -1}, {-0.2, 0.25, 0}};
-
-static void test_sgd(void **state) {
-    (void)state;
-    static const double torch[] = {0.9359, -1.849, 0.14799999999999996};
-    for (fv_formula formula = FV_KERAS; formula <= FV_TORCH; formula++) {
-        double w[WEIGHTS], velocity[WEIGHTS] = {0};
-        memcpy(w, start, sizeof w);
-        for (int i = 0; i < STEPS; i++)
-            ref_sgd(formula, WEIGHTS, 0.1, 0.9, w, gradients[i], velocity);
-        expect_doubles("w", WEIGHTS, w, torch, 1e-12); /* the same at a steady rate */
-    }
-    double w = 1, velocity = 0; /* but not when the rate changes: v = 2; v = 0.5 * 2 + 2 = 3 */
-    ref_sgd(FV_TORCH, 1, 0.1, 0.5, &w, (double[]){2}, &velocity);
-    ref_sgd(FV_TORCH, 1, 1, 0.5, &w, (double[]){2}, &velocity);
-    assert_true(fabs(w - (1 - 0.2 - 3)) <= 1e-15);
-    w = 1, velocity = 0; /* v = -0.2; v = 0.5 * -0.2 - 2 = -2.1 */
-    ref_sgd(FV_KERAS, 1, 0.1, 0.5, &w, (double[]){2}, &velocity);
-    ref_sgd(FV_KERAS, 1, 1, 0.5, &w, (double[]){2}, &velocity);
-    assert_true(fabs(w - (1 - 0.2 - 2.1)) <= 1e-15);
-}
-
-static void test_adadelta(void **state) {
-    (void)state;
-    static const double torch[] = {0.9959696871434361, -2.0000759431283743, 0.4989228668635739};
-    static const double keras[] = {0.9981789634789172, -1.9999946560757866, 0.49949865741606525};
-    for (int i = 0; i < 2; i++) {
-        double w[WEIGHTS], square[WEIGHTS] = {0}, step[WEIGHTS] = {0};
-        memcpy(w, start, sizeof w);
-        for (int s = 0; s < STEPS; s++)
-            ref_adadelta(WEIGHTS, 1, i ? 0.95 : 0.9, i ? 1e-7 : 1e-6, w, gradients[s], square,
-                         step);
-        expect_doubles("w", WEIGHTS, w, i ? keras : torch, i ? 1e-8 : 1e-14);
-    }
-}
-
-static void test_adam(void **state) {
-    (void)state;
-    static const double torch[] = {0.997824315228898, -1.9986722741118454, 0.4985277836650344};
-    static const double keras[] = {0.9978243725579355, -1.9986722870404414, 0.4985277957236381};
-    for (fv_formula formula = FV_KERAS; formula <= FV_TORCH; formula++) {
-        bool is_keras = formula == FV_KERAS;
-        double w[WEIGHTS], first[WEIGHTS] = {0}, second[WEIGHTS] = {0};
-        memcpy(w, start, sizeof w);
-        for (int s = 0; s < STEPS; s++)
-            ref_adam(formula, WEIGHTS, s + 1, 0.001, 0.9, 0.999, is_keras ? 1e-7 : 1e-8, w,
-                     gradients[s], first, second);
-        expect_doubles("w", WEIGHTS, w, is_keras ? keras : torch, is_keras ? 3e-8 : 1e-14);
-    }
-}
-
 static void test_input(void **state) {
     (void)state;
     fv_input_options o = {.shape = {1, {2}, 2}, .scale = 0.5, .mean = {1, 10}, .means = 2};
@@ -306,13 +179,10 @@ static void test_philox(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_padding),       cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_average),       cmocka_unit_test(test_convolution_adjoints),
-        cmocka_unit_test(test_maximum),       cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_activation_gradients),
-        cmocka_unit_test(test_sgd),           cmocka_unit_test(test_adadelta),
-        cmocka_unit_test(test_adam),          cmocka_unit_test(test_input),
-        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_padding), cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_average), cmocka_unit_test(test_convolution_adjoints),
+        cmocka_unit_test(test_maximum), cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_input),   cmocka_unit_test(test_philox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

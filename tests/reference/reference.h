@@ -7,6 +7,11 @@
 #ifndef FV_TESTS_REFERENCE_H
 #define FV_TESTS_REFERENCE_H
 
+#include "reference_activation.h"
+#include "reference_loss.h"
+#include "reference_norm.h"
+#include "reference_optimizer.h"
+#include "reference_schedule.h"
 #include <fovea.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -60,31 +65,6 @@ void ref_dense_input_gradient(int samples, int inputs, int units, const double *
                               const double *weight, double *dx);
 void ref_dense_weight_gradient(int samples, int inputs, int units, const double *x,
                                const double *dy, double *dweight);
-
-/* ---- Activations (reference_activation.c) -------------------------------------------------- */
-
-void ref_activation(fv_activation kind, size_t rows, int channels, const double *x, double *y);
-/* dx from the outputs y and their gradient. */
-void ref_activation_gradient(fv_activation kind, size_t rows, int channels, const double *y,
-                             const double *dy, double *dx);
-
-/* ---- Losses (reference_loss.c) ------------------------------------------------------------- */
-
-/* Softmax cross-entropy of the logits, mean over the samples: the loss, the share of samples whose
- * first largest logit is at their label, and the gradient of that mean. */
-void ref_cross_entropy(int samples, int classes, const double *logits, const int *labels,
-                       double *loss, double *accuracy, double *gradient);
-
-/* ---- Optimisers (reference_optimizer.c): one step ------------------------------------------ */
-
-void ref_sgd(fv_formula formula, size_t count, double lr, double momentum, double *weight,
-             const double *gradient, double *velocity);
-void ref_adadelta(size_t count, double lr, double rho, double epsilon, double *weight,
-                  const double *gradient, double *mean_square, double *mean_step);
-/* `step` counts from 1. */
-void ref_adam(fv_formula formula, size_t count, int step, double lr, double beta1, double beta2,
-              double epsilon, double *weight, const double *gradient, double *first,
-              double *second);
 
 /* ---- Input (reference_input.c) ------------------------------------------------------------- */
 
