@@ -21,13 +21,13 @@ static const char *golden_path;
 static int wrong;
 
 static const fv_tensor_entry *find(const char *name, const char *part) {
-    char key[300];
+    char key[500];
     snprintf(key, sizeof key, "%s.%s", name, part);
     return fv_tensors_find(&file, key);
 }
 
 static const char *metadata(const char *name, const char *part) {
-    char key[300];
+    char key[500];
     snprintf(key, sizeof key, "%s.%s", name, part);
     return fv_tensors_metadata(&file, key);
 }
@@ -48,7 +48,7 @@ static void report(const char *name, const char *what) {
 
 static void compare(const char *name, const char *what, size_t count, const float *got,
                     const fv_tensor_entry *wanted_entry) {
-    char text[200];
+    char text[300];
     if (wanted_entry->count != count) {
         snprintf(text, sizeof text, "%s has %zu values, not %zu", what, count, wanted_entry->count);
         report(name, text);
@@ -123,7 +123,7 @@ static fv_shape sample_shape(const fv_tensor_entry *entry) {
 }
 
 static int find_targets(const char *name, fv_target targets[4], float *memory[4]) {
-    char prefix[200];
+    char prefix[300];
     int count = 0;
     snprintf(prefix, sizeof prefix, "%s.target.", name);
     for (size_t i = 0; i < file.count && count < 4; i++) {

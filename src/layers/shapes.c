@@ -105,7 +105,7 @@ fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char 
         if (i >= input->rank && given[i] > 0)
             return fv_fail(FV_SHAPE, "the %s has %d axes, but the input %s has %d spatial axes",
                            what, i + 1, fv_shape_text(input, text), input->rank);
-        sizes[i] = i < input->rank ? repeated(given, i, 1) : 1;
+        sizes[i] = i < input->rank ? fv_size_at(given, i, 1) : 1;
     }
     return FV_OK;
 }
