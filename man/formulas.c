@@ -23,7 +23,7 @@ const word_line activation_formulas[] = {
     {"softsign", "x / (1 + |x|)"},
     {"scaled_tanh", "1.7159 tanh(2/3 x) (LeCun et al. 1998)"},
     {"log_softmax", "x_c - log(sum over the channels k of exp(x_k))"},
-    {NULL}};
+    {NULL, NULL}};
 
 const word_line initialiser_formulas[] = {
     {"default", "what the key has where it is not given"},
@@ -42,7 +42,7 @@ const word_line initialiser_formulas[] = {
     {"kaiming_normal", "normal, deviation sqrt(2 / fan_in); Caffe's msra"},
     {"kaiming_normal_out", "normal, deviation sqrt(2 / fan_out), as in ResNet"},
     {"fan_in_uniform", "uniform between +-1 / sqrt(fan_in), as in PyTorch"},
-    {NULL}};
+    {NULL, NULL}};
 
 const word_line padding_formulas[] = {
     {"valid", "P is what pad says, before and after together, and 0 without it; "
@@ -52,7 +52,7 @@ const word_line padding_formulas[] = {
     {"same_lower", "as same, but before = ceil(P / 2): the odd cell goes in front, as ONNX has it"},
     {"causal", "on one axis only: before = P = F - 1, so that no output sees later inputs; "
                "out = floor((W - 1) / S) + 1"},
-    {NULL}};
+    {NULL, NULL}};
 
 const word_line loss_formulas[] = {
     {"cross_entropy", "sum over the channels c of t_c (log(sum over k of exp(z_k)) - z_c)"},
@@ -81,7 +81,7 @@ const word_line loss_formulas[] = {
                         "al. 1992)"},
     {"rbf", "y_t + log(exp(-margin) + sum over k of exp(-y_k)): outputs are penalties, the "
             "smallest is the answer (LeCun et al. 1998)"},
-    {NULL}};
+    {NULL, NULL}};
 
 const word_line metric_formulas[] = {
     {"accuracy", "share of places whose answer is their class"},
@@ -98,4 +98,4 @@ const word_line metric_formulas[] = {
     {"dice", "2 sum t y / (sum t + sum y)"},
     {"psnr", "10 log10(range^2 / mse)"},
     {"ssim", "structural similarity (see the loss): 1 for equal pictures"},
-    {NULL}};
+    {NULL, NULL}};
