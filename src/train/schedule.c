@@ -10,19 +10,16 @@ static double cosine(double from, double to, double share) {
     return to + (from - to) * (1 + cos(pi * share)) / 2;
 }
 
-/* The share of its period that t has run through, periods being T, multiply T, multiply^2 T ... */
+/* The share of its period that t has run through, periods being T, multiply T, multiply^2 T ... A
+ * period begins on its step, whatever rounding makes of its place. */
 static double restart_share(double t, double period, double multiply) {
-    double u = t / period + 1e-9; /* so that a period begins on its step, whatever rounding says */
+    static const double close = 1e-9;
     if (multiply == 1)
-        return fmax(0, u - floor(u) - 1e-9);
-    double k = floor(log1p((multiply - 1) * u) / log(multiply));
-    double begin = (pow(multiply, k) - 1) / (multiply - 1);
-    if (begin > u) {
-        k--;
-        begin = (pow(multiply, k) - 1) / (multiply - 1);
-    }
-    double share = (u - begin) / pow(multiply, k);
-    return share >= 1 ? 0 : fmax(0, share - 1e-9); /* 1: the next one begins */
+        return fmod(t, period) / period;
+    double u = t / period;
+    double size = pow(multiply, floor(log1p((multiply - 1) * (u + close)) / log(multiply)));
+    double share = (u - (size - 1) / (multiply - 1)) / size;
+    return share < 0 || share > 1 - close ? 0 : share;
 }
 
 /* PyTorch's OneCycleLR: the top at step 0.3 T - 1, the end at step T - 1. */
