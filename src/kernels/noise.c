@@ -1,6 +1,6 @@
 /* Normal random numbers for gaussian_noise, as its head comment defines them. */
 #include "kernels/local.h"
-#include "kernels/math.h"
+#include "kernels/vec_math.h"
 #include "kernels/philox.h"
 
 /* Of the words a and b of LANES blocks: radius cos(angle) and radius sin(angle) (Box & Muller

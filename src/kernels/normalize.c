@@ -4,7 +4,7 @@
  * these names.
  */
 #include "kernels/local.h"
-#include "kernels/math.h"
+#include "kernels/vec_math.h"
 
 /* As many doubles as fill a vector, and as many reals. */
 enum { DL = FV_VEC_BYTES / sizeof(double) };
