@@ -154,7 +154,7 @@ def convolutions():
                 randomize(torch.nn.Conv2d(6, 4, (3, 2), (2, 1), (1, 0), (1, 2), 2)), x2)
     torch_layer("conv3d.torch", "conv 5 3x2x3 stride=1x2x2 pad=1x0x1 groups=1", randomize(
         torch.nn.Conv3d(4, 5, (3, 2, 3), (1, 2, 2), (1, 0, 1))), x3)
-    torch_layer("conv2d.winograd.torch", "conv 16 3x3 pad=1 relu", torch.nn.Sequential(randomize(
+    torch_layer("conv2d.winograd.torch", "conv 16 3x3 relu pad=1", torch.nn.Sequential(randomize(
         torch.nn.Conv2d(16, 16, 3, padding=1)), torch.nn.ReLU()), x := draw(2, 11, 10, 16), None)
     for part in ("weight", "bias"):
         tensors["conv2d.winograd.torch.weights.L." + part] = tensors.pop(
@@ -430,7 +430,8 @@ def losses():
     torch_loss("loss.two.torch", "loss mse target=values weight=0.5\nloss mae target=bits weight=2", x,
                {"values": values, "bits": bits},
                lambda y: 0.5 * F.mse_loss(y, T(values)) + 2 * F.l1_loss(y, T(bits)))
-    keras_loss("loss.dice.keras", "loss tversky target=bits alpha=0.3 beta=0.7 smooth=1e-7", x, b,
+    # Keras exchanges the two: its alpha weighs false negatives.
+    keras_loss("loss.tversky.keras", "loss tversky target=bits alpha=0.7 beta=0.3 smooth=1e-7", x, b,
                lambda y: k.Tversky(alpha=0.3, beta=0.7, axis=1)(bits, y), act=" sigmoid")
     # Per pixel, with an ignored class.
     image, mask = draw(2, 3, 4, 5), random.randint(0, 3, (2, 3, 4))
