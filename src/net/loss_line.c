@@ -23,7 +23,7 @@ const char *const fv_metric_names[] = {"accuracy", "top_k", "precision", "recall
 const fv_judge_type fv_loss_types[] = {
     {"cross_entropy", "label_smoothing class_weights ignore formula",
      "sum over the channels of -t log softmax(z); takes a softmax or log_softmax over"},
-    {"binary_cross_entropy", "label_smoothing ignore",
+    {"binary_cross_entropy", "label_smoothing class_weights ignore",
      "-t log p - (1 - t) log(1 - p), p = sigmoid(z); takes a sigmoid over"},
     {"mse", "ignore through layer", "(y - t)^2"},
     {"mae", "ignore through layer", "|y - t|"},
@@ -33,7 +33,7 @@ const fv_judge_type fv_loss_types[] = {
     {"hinge", "ignore", "max(1 - t y, 0), targets -1 and 1; 0 becomes -1"},
     {"kl", "ignore", "sum over the channels of t log(t / y), both cut to 1e-7 to 1"},
     {"cosine", "ignore through layer", "1 - the cosine of y and t over the channels"},
-    {"focal", "label_smoothing ignore alpha gamma",
+    {"focal", "label_smoothing class_weights ignore alpha gamma",
      "binary_cross_entropy times a (1 - p_t)^gamma, a = alpha where t is 1, else 1 - alpha; p_t: "
      "probability of the right answer; takes a sigmoid over"},
     {"dice", "ignore smooth", "of a sample: 1 - (2 sum t y + smooth) / (sum t + sum y + smooth)"},

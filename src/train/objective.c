@@ -81,9 +81,10 @@ static fv_status check_options(const fv_loss_term *term, const fv_net *net) {
     char place[128];
     fv_node_place(net, &net->nodes[term->judged.node], place);
     int weights = term->options.class_weight_count, channels = term->judged.shape.channels;
-    if (weights && weights != channels)
+    int classes = term->type->binary && channels == 1 ? 2 : channels;
+    if (weights && weights != classes)
         return fv_fail(FV_SHAPE, "%s of %s has %d class weights, but %d classes", term->what, place,
-                       weights, channels);
+                       weights, classes);
     const fv_shape *shape = term->through ? &term->through->shape : &term->judged.shape;
     fv_status status = term->type->fits ? term->type->fits(shape) : FV_OK;
     return status ? fv_fail_in(status, "%s of %s", term->what, place) : FV_OK;
