@@ -85,18 +85,15 @@ bool ref_permute_output(const fv_shape *input, const fv_permute_options *o, fv_s
     return o->count == axes && seen == (1 << (axes + 1)) - 2;
 }
 
+/* Pads of axes that the input lacks do not count: one number in a .net file stands for all. */
 bool ref_pad_output(const fv_shape *input, const fv_pad_options *o, fv_shape *output) {
     bool fits = input->rank > 0;
     *output = *input;
-    for (int axis = 0; axis < 3; axis++)
+    for (int axis = 0; axis < input->rank; axis++)
         for (int side = 0; side < 2; side++) {
             int pad = o->pad[axis][side];
-            if (axis >= input->rank)
-                fits = fits && pad == 0;
-            else if (o->mode == FV_PAD_REFLECT)
-                fits = fits && pad < input->size[axis];
-            if (axis < input->rank)
-                output->size[axis] += pad;
+            fits = fits && (o->mode != FV_PAD_REFLECT || pad < input->size[axis]);
+            output->size[axis] += pad;
         }
     return fits;
 }
@@ -104,12 +101,9 @@ bool ref_pad_output(const fv_shape *input, const fv_pad_options *o, fv_shape *ou
 bool ref_crop_output(const fv_shape *input, const fv_crop_options *o, fv_shape *output) {
     bool fits = input->rank > 0;
     *output = *input;
-    for (int axis = 0; axis < 3; axis++) {
-        int cut = o->crop[axis][0] + o->crop[axis][1];
-        if (axis >= input->rank)
-            fits = fits && cut == 0;
-        else
-            fits = fits && (output->size[axis] -= cut) > 0;
+    for (int axis = 0; axis < input->rank; axis++) {
+        output->size[axis] -= o->crop[axis][0] + o->crop[axis][1];
+        fits = fits && output->size[axis] > 0;
     }
     return fits;
 }
@@ -256,7 +250,9 @@ void ref_crop(const fv_shape *input, const fv_crop_options *o, int samples, ref_
     fv_shape output;
     ref_crop_output(input, o, &output);
     grid in = grid_of(input), out = grid_of(&output);
-    int begin[4] = {o->crop[0][0], o->crop[1][0], o->crop[2][0], 0};
+    int begin[4] = {0};
+    for (int axis = 0; axis < input->rank; axis++)
+        begin[axis] = o->crop[axis][0];
     move_part(&in, &out, begin, samples, false, &way);
 }
 
