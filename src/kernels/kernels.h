@@ -32,6 +32,24 @@ typedef struct fv_product {
     bool relu;        /* max(., 0) at the end */
 } fv_product;
 
+/* A row of pixels of a depthwise convolution, channel by channel:
+ *   depthwise:          y(i, c) = bias(c) + sum over t < terms of x_t(i, c) * w_t(c)
+ *   depthwise_weights:  dw_t(c) += sum over i < pixels of x_t(i, c) * dy(i, c)
+ * with x_t(i, c) = x[x_offset[t] + i * x_pixel + c], w_t(c) = w[w_offset[t] + c] (dw alike) and
+ * y(i, c) = y[i * y_pixel + c] (dy alike). */
+typedef struct fv_depthwise {
+    int pixels, channels, terms;
+    const real *x; /* x, w, dy, bias: readable up to the next multiple of kernels->vector channels */
+    const ptrdiff_t *x_offset;
+    ptrdiff_t x_pixel;
+    const real *w, *bias; /* bias NULL: 0 */
+    const ptrdiff_t *w_offset;
+    const real *dy;
+    real *y, *dw; /* only `channels` are written */
+    ptrdiff_t y_pixel;
+    bool relu; /* max(., 0) at the end of y */
+} fv_depthwise;
+
 /* A pooling window over one sample, three spatial axes (outer ones may be 1), NHWC. */
 typedef struct fv_window {
     int in[3], out[3];                           /* sizes */
@@ -60,6 +78,9 @@ typedef struct fv_kernels {
     int rows;         /* rows of a register tile */
 
     void (*product)(const fv_product *product);
+
+    void (*depthwise)(const fv_depthwise *row);
+    void (*depthwise_weights)(const fv_depthwise *row);
 
     /* Packs B (depth x columns, row stride b_row) as panels: [columns / panel][depth][panel], the
      * last panel padded with zeros. `transposed`: B(k, j) is at b[j * b_row + k]. */

@@ -7,6 +7,8 @@
 #include "kernels/vec.h"
 
 void FV_LOCAL(product)(const fv_product *product);
+void FV_LOCAL(depthwise)(const fv_depthwise *row);
+void FV_LOCAL(depthwise_weights)(const fv_depthwise *row);
 void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
                     real *panels);
 void FV_LOCAL(activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);

@@ -195,6 +195,11 @@ typedef struct fv_slide_options {
 } fv_slide_options;
 
 fv_status fv_slide(const fv_shape *input, const fv_slide_options *options, fv_axis axes[3]);
+/* The part of it that knows nothing of sizes: axes and padding that do not go with the input. */
+fv_status fv_slide_check(const fv_shape *input, const fv_slide_options *options);
+
+/* Value i of a list in which trailing zeros repeat the first (as sizes in options do). */
+int fv_size_at(const int values[3], int i, int fallback);
 
 /* FV_SHAPE where the input is a vector, but a `what` needs spatial axes. */
 fv_status fv_need_axes(const fv_shape *input, const char *what);

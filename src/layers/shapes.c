@@ -54,8 +54,7 @@ fv_init fv_init_or(fv_init init, fv_init_kind fallback) {
     return init;
 }
 
-/* Value i of a list in which trailing zeros repeat the first (as sizes in options do). */
-static int repeated(const int values[3], int i, int fallback) {
+int fv_size_at(const int values[3], int i, int fallback) {
     int value = values[i] ? values[i] : values[0];
     return value ? value : fallback;
 }
@@ -106,7 +105,7 @@ fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char 
         if (i >= input->rank && given[i] > 0)
             return fv_fail(FV_SHAPE, "the %s has %d axes, but the input %s has %d spatial axes",
                            what, i + 1, fv_shape_text(input, text), input->rank);
-        sizes[i] = i < input->rank ? repeated(given, i, 1) : 1;
+        sizes[i] = i < input->rank ? fv_size_at(given, i, 1) : 1;
     }
     return FV_OK;
 }
@@ -122,7 +121,7 @@ fv_status fv_set_size(int64_t size, const fv_shape *input, int *output) {
     return FV_OK;
 }
 
-static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
+fv_status fv_slide_check(const fv_shape *input, const fv_slide_options *o) {
     char text[64];
     if (fv_need_axes(input, o->what))
         return FV_SHAPE;
@@ -144,14 +143,14 @@ static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
 
 fv_status fv_slide(const fv_shape *input, const fv_slide_options *o, fv_axis axes[3]) {
     char text[64];
-    fv_status status = check_axes(input, o);
+    fv_status status = fv_slide_check(input, o);
     for (int i = 0; !status && i < input->rank; i++) {
         fv_axis *axis = &axes[i];
         *axis = (fv_axis){.in = input->size[i],
                           .out = FV_ANY,
-                          .kernel = repeated(o->kernel, i, 1),
-                          .stride = repeated(o->stride, i, 1),
-                          .dilation = o->dilation ? repeated(o->dilation, i, 1) : 1,
+                          .kernel = fv_size_at(o->kernel, i, 1),
+                          .stride = fv_size_at(o->stride, i, 1),
+                          .dilation = o->dilation ? fv_size_at(o->dilation, i, 1) : 1,
                           .before = o->padding == FV_VALID ? o->pad[i][0] : 0,
                           .after = o->padding == FV_VALID ? o->pad[i][1] : 0};
         if (reach(axis) > INT_MAX / 2)
