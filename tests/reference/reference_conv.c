@@ -101,7 +101,7 @@ bool ref_transpose_window(const fv_shape *input, const fv_conv_transpose_options
         w->in[axis] = w->out[axis] = w->kernel[axis] = w->stride[axis] = w->dilation[axis] = 1;
         if (axis >= input->rank || !fits)
             continue;
-        int n = w->out[axis] = input->size[axis];
+        int n = w->out[axis] = input->size[axis], more = size_of(o->output_pad, axis, 0);
         int s = w->stride[axis] = size_of(o->stride, axis, 1);
         w->kernel[axis] = size_of(o->kernel, axis, 1);
         w->dilation[axis] = size_of(o->dilation, axis, 1);
@@ -114,9 +114,9 @@ bool ref_transpose_window(const fv_shape *input, const fv_conv_transpose_options
         } else {
             w->before[axis] = o->pad[axis][0];
             w->after[axis] = o->pad[axis][1];
-            w->in[axis] = (n - 1) * s - w->before[axis] - w->after[axis] + k + o->output_pad[axis];
+            w->in[axis] = (n - 1) * s - w->before[axis] - w->after[axis] + k + more;
         }
-        fits = w->in[axis] > 0 && o->output_pad[axis] < s;
+        fits = w->in[axis] > 0 && more < s;
     }
     return fits;
 }
