@@ -78,5 +78,9 @@ void ref_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t resul
 /* Number i of the 16-bit stream of counters {0, s0, s1, s2}, {1, s0, s1, s2}, ...: eight to a
  * block, word 0 first, low half first. */
 uint32_t ref_philox_half(const uint32_t key[2], const uint32_t stream[3], size_t i);
+/* Number i of the normal numbers of that stream (Box & Muller 1958): of a block's words w0 to w3,
+ * r cos(a) and r sin(a) with r = sqrt(-2 log((floor(w0 / 2^9) + 1/2) / 2^23)), a = 2 pi floor(w1 /
+ * 2^8) / 2^24; then the same of w2, w3. */
+double ref_normal(const uint32_t key[2], const uint32_t stream[3], size_t i);
 
 #endif
