@@ -77,6 +77,8 @@ static int check_weights(check *c) {
     for (int n = 0; n < c->net->count; n++)
         for (int w = 0; w < c->net->nodes[n].weight_count; w++) {
             const fv_weight *weight = &c->net->nodes[n].weights[w];
+            if (weight->spec.statistic)
+                continue; /* it has no gradient */
             tally t = {0};
             fv_random random;
             char name[80];

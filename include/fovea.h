@@ -128,6 +128,7 @@ typedef enum fv_init_kind {
     FV_INIT_KAIMING_NORMAL,     /* not cut, deviation sqrt(2 / fan_in); Caffe's msra */
     FV_INIT_KAIMING_NORMAL_OUT, /* not cut, deviation sqrt(2 / fan_out), as in ResNet */
     FV_INIT_FAN_IN_UNIFORM,     /* +-1 / sqrt(fan_in): PyTorch's weights and biases */
+    FV_INIT_SIGN,               /* +1 or -1, each as likely */
 } fv_init_kind;
 
 typedef struct fv_init {

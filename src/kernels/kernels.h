@@ -34,10 +34,12 @@ typedef struct fv_product {
 
 /* A pooling window over one sample, three spatial axes (outer ones may be 1), NHWC. */
 typedef struct fv_window {
-    int in[3], out[3];                 /* sizes */
-    int size[3], stride[3], before[3]; /* window, step, padding in front */
+    int in[3], out[3];                           /* sizes */
+    int size[3], stride[3], before[3], after[3]; /* window, step, padding in front and behind */
     int channels;
-    bool count_pad; /* average: padded cells count in the divisor */
+    bool adaptive;  /* window i is [floor(i in / out), ceil((i + 1) in / out)), `size` the largest */
+    bool count_pad; /* average: cells in the padding count in the divisor, those past it do not */
+    bool sum;       /* average: no divisor */
 } fv_window;
 
 /* Numbers of an optimiser's update; which are used depends on the optimiser. */

@@ -10,11 +10,23 @@ const char *const fv_activation_names[] = {
     "hard_swish", "softplus", "softsign", "scaled_tanh", "log_softmax", NULL};
 const char *const fv_padding_names[] = {"valid", "same", "same_lower", "causal", NULL};
 const char *const fv_formula_names[] = {"keras", "torch", "onnx", "caffe", NULL};
-const char *const fv_init_names[] = {
-    "default",        "glorot_uniform",     "glorot_normal",  "he_uniform",
-    "he_normal",      "lecun_uniform",      "lecun_normal",   "normal",
-    "constant",       "truncated_normal",   "uniform",        "orthogonal",
-    "kaiming_normal", "kaiming_normal_out", "fan_in_uniform", NULL};
+const char *const fv_init_names[] = {"default",
+                                     "glorot_uniform",
+                                     "glorot_normal",
+                                     "he_uniform",
+                                     "he_normal",
+                                     "lecun_uniform",
+                                     "lecun_normal",
+                                     "normal",
+                                     "constant",
+                                     "truncated_normal",
+                                     "uniform",
+                                     "orthogonal",
+                                     "kaiming_normal",
+                                     "kaiming_normal_out",
+                                     "fan_in_uniform",
+                                     "sign",
+                                     NULL};
 const char *const fv_resize_names[] = {"none", "nearest", "bilinear", NULL};
 
 size_t fv_shape_count(const fv_shape *shape) {
@@ -76,13 +88,44 @@ static void slide_axis(fv_axis *axis, fv_padding padding, bool ceil) {
     axis->out = (int)out;
 }
 
+fv_status fv_need_axes(const fv_shape *input, const char *what) {
+    if (input->rank > 0)
+        return FV_OK;
+    return fv_fail(FV_SHAPE,
+                   "input is a vector of %d values, but a %s needs spatial axes, as in 28x28x1 "
+                   "(remove the flatten or dense layer before it)",
+                   input->channels, what);
+}
+
+fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char *what,
+                          int sizes[3]) {
+    char text[64];
+    if (fv_need_axes(input, what))
+        return FV_SHAPE;
+    for (int i = 0; i < 3; i++) {
+        if (i >= input->rank && given[i] > 0)
+            return fv_fail(FV_SHAPE, "the %s has %d axes, but the input %s has %d spatial axes",
+                           what, i + 1, fv_shape_text(input, text), input->rank);
+        sizes[i] = i < input->rank ? repeated(given, i, 1) : 1;
+    }
+    return FV_OK;
+}
+
+fv_status fv_set_size(int64_t size, const fv_shape *input, int *output) {
+    char text[64];
+    if (size > INT_MAX)
+        return fv_fail(FV_SHAPE,
+                       "of the input %s it would make a size of %lld; 2147483647 is the "
+                       "largest possible",
+                       fv_shape_text(input, text), (long long)size);
+    *output = (int)size;
+    return FV_OK;
+}
+
 static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
     char text[64];
-    if (input->rank == 0)
-        return fv_fail(FV_SHAPE,
-                       "input is a vector of %d values, but a %s needs spatial axes, as in "
-                       "28x28x1 (remove the flatten or dense layer before it)",
-                       input->channels, o->what);
+    if (fv_need_axes(input, o->what))
+        return FV_SHAPE;
     for (int i = input->rank; i < 3; i++)
         if (o->kernel[i] > 0 || o->stride[i] > 0 || (o->dilation && o->dilation[i] > 0))
             return fv_fail(FV_SHAPE,

@@ -115,6 +115,8 @@ static double draw(const fv_weight_spec *spec, fv_random *random) {
         return cut_normal(random) * sqrt(1 / in);
     case FV_INIT_NORMAL:
         return fv_random_normal(random) * spec->init.value;
+    case FV_INIT_SIGN:
+        return fv_random_uniform(random) < 0.5 ? -1 : 1;
     default:
         break;
     }
