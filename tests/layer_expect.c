@@ -150,7 +150,7 @@ static void run_backward(const expectation *e, sums *s) {
 
 static void activate(const expectation *e, const double *z, double *y) {
     int channels = e->want.output.channels;
-    ref_activation(e->activation, e->out / (size_t)channels, channels, z, y);
+    ref_activate(e->activation, e->constant, e->out / (size_t)channels, channels, z, y);
 }
 
 void expect_forward(expectation *e, bool integers, bool training, bool frozen) {
@@ -293,8 +293,8 @@ void expect_backward(expectation *e, const real *own_y) {
     size_t bytes = e->out * sizeof(double);
     double *y = new_doubles(e->out);
     to_double(e->out, own_y, y);
-    ref_activation_gradient(e->activation, e->out / (size_t)channels, channels, y, e->value.dy,
-                            e->value.dz);
+    ref_activation_gradient(e->activation, e->constant, e->out / (size_t)channels, channels,
+                            e->value.z, y, e->value.dy, e->value.dz);
     gradient_size(e, y, e->size.dz);
     free(y);
     if (e->backward_known && memcmp(e->gradient[0], e->value.dz, bytes) == 0 &&

@@ -61,11 +61,32 @@ static void test_philox(void **state) {
         assert_int_equal(ref_philox_half((uint32_t[]){0, 0}, (uint32_t[]){0, 0, 0}, i), halves[i]);
 }
 
+/* Of the first block above; and the moments of 100,000. */
+static void test_normal(void **state) {
+    (void)state;
+    static const double wanted[] = {0.9911374751458971, -0.9246627803544332, -0.6176090549848544,
+                                    -0.4820683472644963};
+    const uint32_t key[2] = {0, 0}, stream[3] = {0, 0, 0};
+    enum { COUNT = 100000 };
+    double x[4], mean = 0, square = 0, fourth = 0;
+    for (size_t i = 0; i < 4; i++)
+        x[i] = ref_normal(key, stream, i);
+    expect_doubles("normal", 4, x, wanted, 1e-15);
+    for (size_t i = 0; i < COUNT; i++) {
+        double n = ref_normal(key, stream, i);
+        mean += n / COUNT;
+        square += n * n / COUNT;
+        fourth += n * n * n * n / COUNT;
+    }
+    assert_true(fabs(mean) <= 0.02 && fabs(square - 1) <= 0.02 && fabs(fourth - 3) <= 0.15);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense),
         cmocka_unit_test(test_input),
         cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_normal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,10 @@ typedef struct fv_kernels {
     /* ReLU's derivative as one bit a value: bits[i / 8] bit i % 8 = y[i] > 0; count rounds up to
      * fv_bit_bytes(count). */
     void (*positive_bits)(size_t count, const real *y, uint8_t *bits);
+    /* The same for low < y[i] < high. */
+    void (*between_bits)(size_t count, real low, real high, const real *y, uint8_t *bits);
+    /* y[i] *= scale where bit i is not set. */
+    void (*scale_rest)(size_t count, const uint8_t *bits, real scale, real *y);
     /* y[i] = x[i] * scale where bit i is set, else 0; x == y is allowed. */
     void (*keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
     /* Dropout's bits: bit i is set where 16 random bits of (key, stream) are >= threshold. */

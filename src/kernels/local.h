@@ -15,6 +15,8 @@ void FV_LOCAL(activate)(fv_activation kind, real constant, size_t rows, int chan
 void FV_LOCAL(activate_back)(fv_activation kind, real constant, size_t rows, int channels,
                              const real *y, real *gradient);
 void FV_LOCAL(positive_bits)(size_t count, const real *y, uint8_t *bits);
+void FV_LOCAL(between_bits)(size_t count, real low, real high, const real *y, uint8_t *bits);
+void FV_LOCAL(scale_rest)(size_t count, const uint8_t *bits, real scale, real *y);
 void FV_LOCAL(keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
 void FV_LOCAL(random_bits)(size_t count, const uint32_t key[2], const uint32_t stream[3],
                            uint32_t threshold, uint8_t *bits);

@@ -9,6 +9,7 @@
 
 #include "reference_activation.h"
 #include "reference_conv.h"
+#include "reference_loss.h"
 #include "reference_norm.h"
 #include "reference_optimizer.h"
 #include "reference_pool.h"
@@ -29,13 +30,6 @@ void ref_dense_input_gradient(int samples, int inputs, int units, const double *
 void ref_dense_weight_gradient(int samples, int inputs, int units, const double *x,
                                const double *dy, double *dweight);
 
-/* ---- Losses (reference_loss.c) ------------------------------------------------------------- */
-
-/* Softmax cross-entropy of the logits, mean over the samples: the loss, the share of samples whose
- * first largest logit is at their label, and the gradient of that mean. */
-void ref_cross_entropy(int samples, int classes, const double *logits, const int *labels,
-                       double *loss, double *accuracy, double *gradient);
-
 /* ---- Input (reference_input.c) ------------------------------------------------------------- */
 
 /* y = x * scale - mean(c); no means: 0, one mean: for all channels; scale 0: 1. */
@@ -48,5 +42,9 @@ void ref_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t resul
 /* Number i of the 16-bit stream of counters {0, s0, s1, s2}, {1, s0, s1, s2}, ...: eight to a
  * block, word 0 first, low half first. */
 uint32_t ref_philox_half(const uint32_t key[2], const uint32_t stream[3], size_t i);
+/* Number i of the normal numbers of that stream (Box & Muller 1958): of a block's words w0 to w3,
+ * r cos(a) and r sin(a) with r = sqrt(-2 log((floor(w0 / 2^9) + 1/2) / 2^23)), a = 2 pi floor(w1 /
+ * 2^8) / 2^24; then the same of w2, w3. */
+double ref_normal(const uint32_t key[2], const uint32_t stream[3], size_t i);
 
 #endif
