@@ -172,7 +172,21 @@ static bool same_shape(const fv_shape *a, const fv_shape *b) {
     return same;
 }
 
-/* The layer says why it cannot be, with the shape of its input, or of two that differ. */
+/* How many of the different shapes of the inputs, of which there are *differ, the message names. */
+static int shapes_named(const layer_case *c, int *differ) {
+    int named = 0;
+    *differ = 0;
+    for (int i = 0; i < c->input_count; i++) {
+        char text[64];
+        bool before = false;
+        for (int k = 0; k < i; k++)
+            before |= same_shape(&c->inputs[i], &c->inputs[k]);
+        *differ += !before;
+        named += !before && strstr(fv_error_message(), shape_text(&c->inputs[i], text));
+    }
+    return named;
+}
+
 static void check_refusal(const layer_case *c, const wanted *want) {
     fv_inference inference = {0};
     fv_status expected = want->refusal ? want->refusal : FV_SHAPE;
@@ -180,16 +194,10 @@ static void check_refusal(const layer_case *c, const wanted *want) {
     if (status != expected)
         fail_case("infer() gives status %d where no output exists (%s)", (int)status,
                   status ? fv_error_message() : "no error");
-    int named = 0, differ = 1;
-    for (int i = 0; i < c->input_count; i++) {
-        char text[64];
-        bool before = false;
-        for (int k = 0; k < i; k++)
-            before |= same_shape(&c->inputs[i], &c->inputs[k]);
-        differ += i > 0 && !before;
-        named += !before && strstr(fv_error_message(), shape_text(&c->inputs[i], text));
-    }
-    if (expected == FV_SHAPE && named < (differ < 2 ? differ : 2))
+    if (want->says && !strstr(fv_error_message(), want->says))
+        fail_case("the message lacks \"%s\": %s", want->says, fv_error_message());
+    int differ = 0, named = shapes_named(c, &differ);
+    if (!want->says && named < (differ < 2 ? differ : 2))
         fail_case("the message does not name the input's shape: %s", fv_error_message());
     counts.refused++;
 }

@@ -61,9 +61,12 @@ typedef struct wanted {
     int weight_count;
     wanted_weight weights[FV_MAX_WEIGHTS];
     fv_activation activation;
-    double constant;   /* the activation's; 0: its default */
-    bool refuses_any;  /* sizes of FV_ANY are refused; else they are passed on */
-    fv_status refusal; /* of a case that is refused; 0: FV_SHAPE */
+    double constant;  /* the activation's; 0: its default */
+    bool refuses_any; /* sizes of FV_ANY are refused; else they are passed on */
+    /* Of a case that is refused: 0 is FV_SHAPE. With `says` the message has these words, else the
+     * shapes of the inputs (of two that differ). */
+    fv_status refusal;
+    const char *says;
 
     /* For the frame: terms of the longest sum in z, dx and dw, and the terms that the oracle adds
      * for a sample, which decide whether a case is too long (0: macs, or values of the output). */
@@ -82,7 +85,7 @@ typedef struct sums {
 struct oracle {
     const char *type;
     void (*cases)(const oracle *self);
-    /* False: the layer must refuse, with its inputs' shapes in the message. *w comes zeroed. */
+    /* False: the layer must refuse. *w comes zeroed. */
     bool (*infer)(const layer_case *c, wanted *w);
     /* z (and next) from x and w; dx and dw from x, w, z and dz. What they write is 0 before.
      * backward is NULL for the input layer. */

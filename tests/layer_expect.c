@@ -172,6 +172,10 @@ void expect_forward(expectation *e, bool integers, bool training, bool frozen) {
 
 /* ---- Bounds ---------------------------------------------------------------------------------- */
 
+static double larger(double a, double b) {
+    return a > b ? a : b;
+}
+
 /* A sum of n products, in any order, is off by at most n roundings of the sum of absolute values
  * (Higham 2002, 3.1); 8 more for bias, activation and division. Other than direct algorithms may
  * be off by 1e-4 of the largest. */
@@ -180,9 +184,9 @@ static void sum_bound(size_t terms, bool exact, size_t count, const double *valu
     double least = 0;
     if (!exact)
         for (size_t i = 0; i < count; i++)
-            least = fmax(least, 1e-4 * fabs(value[i]));
+            least = larger(least, 1e-4 * fabs(value[i]));
     for (size_t i = 0; i < count; i++)
-        bound[i] = fmax(least, ((double)terms + 8) * ROUNDING * size[i] + 1e-36);
+        bound[i] = larger(least, ((double)terms + 8) * ROUNDING * size[i] + 1e-36);
 }
 
 static bool over_channels(fv_activation activation) {
@@ -195,8 +199,8 @@ static void softmax_bound(const expectation *e, size_t row, double *bound) {
     double largest = -INFINITY, worst = 0;
     const double *y = e->value.y, *z = e->value.z;
     for (size_t i = row; i < end; i++) {
-        largest = fmax(largest, z[i]);
-        worst = fmax(worst, bound[i]);
+        largest = larger(largest, z[i]);
+        worst = larger(worst, bound[i]);
     }
     for (size_t i = row; i < end; i++) {
         double roundings = 16 + e->want.output.channels + (largest - z[i]);
@@ -218,7 +222,7 @@ static void activation_bound(const expectation *e, double *bound) {
     if (over_channels(e->activation) || e->activation == FV_LINEAR || e->activation == FV_RELU)
         return;
     bool narrow = e->activation == FV_SIGMOID || e->activation == FV_TANH;
-    double steepest = narrow ? 1 : fmax(2, fabs(e->constant));
+    double steepest = narrow ? 1 : larger(2, fabs(e->constant));
     for (size_t i = 0; i < e->out; i++)
         bound[i] = steepest * bound[i] +
                    16 * ROUNDING * (narrow ? fabs(y[i]) : 1 + fabs(y[i]) + fabs(z[i]));

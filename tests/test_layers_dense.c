@@ -73,7 +73,7 @@ static void dense_backward(const layer_case *c, sums *v) {
     ref_dense_input_gradient(c->samples, inputs, o->units, v->dz, v->w[0], v->dx[0]);
     ref_dense_weight_gradient(c->samples, inputs, o->units, v->x[0], v->dz, v->dw[0]);
     if (!o->no_bias)
-        ref_bias_gradient((size_t)c->samples, o->units, v->dz, v->dw[1]);
+        ref_bias_back((size_t)c->samples, (size_t)o->units, v->dz, v->dw[1]);
 }
 
 static void dense_case(const oracle *self, numbers *n, const fv_shape *input, int units,
