@@ -46,8 +46,11 @@ typedef struct fv_window {
 typedef struct fv_update {
     real lr, momentum, rho, beta1, beta2, epsilon;
     real new_rho, new_beta1, new_beta2; /* 1 - rho and so on, rounded once from double */
-    real correction1, correction2;      /* Adam: bias corrections of this step, see optimizer.c */
-    bool torch;                         /* PyTorch's formula */
+    /* Of Adam and its kin: lr with this step's corrections; the factor of sqrt(v); nadam's share
+     * of the gradient itself. See optimizer.c. */
+    real rate, root, gradient_rate;
+    bool nesterov, centered, amsgrad;
+    bool torch; /* PyTorch's formula */
 } fv_update;
 
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
@@ -114,8 +117,26 @@ typedef struct fv_kernels {
     void (*winograd_weights_back)(size_t count, const real *u, real *dw);
 
     fv_update_kernel *sgd;      /* slot 0: velocity */
+    fv_update_kernel *adagrad;  /* slot 0: sum of g^2 */
+    fv_update_kernel *rmsprop;  /* slots: mean of g^2, velocity (with momentum), mean of g */
     fv_update_kernel *adadelta; /* slots: mean of g^2, mean of step^2 */
-    fv_update_kernel *adam;     /* slots: m, v */
+    fv_update_kernel *adam;     /* slots: m, v, the largest v (amsgrad) */
+    fv_update_kernel *adamax;   /* slots: m, the largest |g| */
+    fv_update_kernel *nadam;    /* slots: m, v */
+    fv_update_kernel *lion;     /* slot 0: m */
+    fv_update_kernel *lamb;     /* slots: m, v, both brought up to date by lamb_moments */
+    /* The sum of squares of the step's directions m / (sqrt(v) root + epsilon). */
+    double (*lamb_moments)(const fv_update *update, size_t count, const real *gradient,
+                           real *const *slots);
+
+    double (*sum_squares)(size_t count, const real *x);
+    double (*sum_absolute)(size_t count, const real *x);
+    /* g += l1 sign(w) + l2 w */
+    void (*regularize)(size_t count, real l1, real l2, const real *w, real *g);
+    void (*clamp)(size_t count, real limit, real *g); /* to -limit ... limit */
+    void (*decay)(size_t count, real share, real *w); /* w -= share w */
+    /* mean = old_share mean + new_share w */
+    void (*average)(size_t count, real old_share, real new_share, const real *w, real *mean);
 } fv_kernels;
 
 /* A Winograd tile of outputs is 4x4; its patch of the input, and its points, are 6x6. */

@@ -37,6 +37,15 @@ void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, 
                                     ptrdiff_t step);
 void FV_LOCAL(winograd_weights)(size_t count, const real *w, real *u);
 void FV_LOCAL(winograd_weights_back)(size_t count, const real *u, real *dw);
-fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adadelta), FV_LOCAL(adam);
+fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adagrad), FV_LOCAL(rmsprop), FV_LOCAL(adadelta);
+fv_update_kernel FV_LOCAL(adam), FV_LOCAL(adamax), FV_LOCAL(nadam), FV_LOCAL(lion), FV_LOCAL(lamb);
+double FV_LOCAL(lamb_moments)(const fv_update *update, size_t count, const real *g,
+                              real *const *slots);
+double FV_LOCAL(sum_squares)(size_t count, const real *x);
+double FV_LOCAL(sum_absolute)(size_t count, const real *x);
+void FV_LOCAL(regularize)(size_t count, real l1, real l2, const real *w, real *g);
+void FV_LOCAL(clamp)(size_t count, real limit, real *g);
+void FV_LOCAL(decay)(size_t count, real share, real *w);
+void FV_LOCAL(average)(size_t count, real old_share, real new_share, const real *w, real *mean);
 
 #endif

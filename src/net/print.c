@@ -170,7 +170,7 @@ static void add_train(printer *p, const fv_train_options *options) {
     int width = p->name_width + p->type_width, column = 0;
     for (const fv_param *param = fv_train_params; param->key; param++) {
         fv_text word = {0};
-        if (is_shown(param, options, p->resolved)) {
+        if (is_shown(param, options, p->resolved && fv_train_uses(options, param->key))) {
             add_word(fv_train_params, param, options, true, &word);
         }
         int size = (int)word.size;
