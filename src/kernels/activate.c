@@ -283,6 +283,28 @@ static void log_softmax_back_row(int channels, const real *y, real *gradient) {
     }
 }
 
+/* ---- With slopes that learn --------------------------------------------------------------------
+ */
+
+void FV_LOCAL(prelu)(size_t rows, int channels, const real *restrict x, const real *restrict slope,
+                     real *restrict y) {
+    for (size_t r = 0; r < rows; r++, x += channels, y += channels)
+        for (int c = 0; c < channels; c++)
+            y[c] = x[c] > 0 ? x[c] : slope[c] * x[c];
+}
+
+void FV_LOCAL(prelu_back)(size_t rows, int channels, const real *restrict x,
+                          const real *restrict slope, const real *restrict dy, real *restrict dx,
+                          real *restrict sums) {
+    for (size_t r = 0; r < rows; r++, x += channels, dy += channels) {
+        for (int c = 0; c < channels && dx; c++)
+            dx[c] = x[c] > 0 ? dy[c] : slope[c] * dy[c];
+        for (int c = 0; c < channels && sums; c++)
+            sums[c] += x[c] > 0 ? 0 : dy[c] * x[c];
+        dx += dx ? channels : 0;
+    }
+}
+
 /* ---- By kind ----------------------------------------------------------------------------------
  */
 

@@ -53,6 +53,27 @@ typedef struct fv_update {
     bool torch; /* PyTorch's formula */
 } fv_update;
 
+/* How the gradient goes through an affine map whose mean and deviation depend on x. */
+typedef struct fv_affine_back {
+    const real *factor, *slope, *offset; /* one for each channel */
+} fv_affine_back;
+
+/* Each row of `length` values is normalised on its own: y = (x - mean) / sqrt(variance + epsilon)
+ * scale(i) + bias(i). */
+typedef struct fv_row_norm {
+    size_t length;
+    bool center;     /* else the mean counts as 0 */
+    bool unit_length; /* divide by sqrt(max(sum of x^2, epsilon)): the row gets the length 1 */
+    double epsilon;
+    const real *scale, *bias; /* NULL: 1 and 0 */
+} fv_row_norm;
+
+/* Local response normalisation: the window of channel c is c - before to c + after. */
+typedef struct fv_lrn {
+    int channels, before, after;
+    real alpha, beta, k;
+} fv_lrn;
+
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
                               const real *gradient, real *const *slots);
 
@@ -74,6 +95,11 @@ typedef struct fv_kernels {
     void (*activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);
     void (*activate_back)(fv_activation kind, real constant, size_t rows, int channels,
                           const real *seen, real *gradient);
+    /* y = x > 0 ? x : slope(c) x, over rows x channels. backward: dx, sums may be NULL; sums[c] +=
+     * dy x where x <= 0. */
+    void (*prelu)(size_t rows, int channels, const real *x, const real *slope, real *y);
+    void (*prelu_back)(size_t rows, int channels, const real *x, const real *slope, const real *dy,
+                       real *dx, real *sums);
     /* ReLU's derivative as one bit a value: bits[i / 8] bit i % 8 = y[i] > 0; count rounds up to
      * fv_bit_bytes(count). */
     void (*positive_bits)(size_t count, const real *y, uint8_t *bits);
@@ -94,6 +120,29 @@ typedef struct fv_kernels {
     /* sums[i] = sum over u < units of parts[u * stride + i], in a fixed binary tree over u. */
     void (*tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums);
     bool (*all_finite)(size_t count, const real *x);
+
+    /* Normalisation over rows x channels, see normalize.c. sums[c] = sum over the rows of u,
+     * sums[channels + c] = that of u (x - shift(c)); u is dy, or x - shift(c) where dy is NULL. */
+    void (*channel_sums)(size_t rows, int channels, const real *x, const real *shift,
+                         const real *dy, double *sums);
+    /* y = (x - mean(c)) factor(c) + offset(c); mean NULL: y = x factor(c). */
+    void (*affine)(size_t rows, int channels, const real *x, const real *mean, const real *factor,
+                   const real *offset, real *y);
+    /* dx = dy factor(c) - (x - mean(c)) slope(c) - offset(c). */
+    void (*affine_back)(size_t rows, int channels, const real *x, const real *mean, const real *dy,
+                        const fv_affine_back *by, real *dx);
+    /* notes (NULL in inference): mean and 1 / deviation of each row, for backward, which adds to
+     * dscale and dbias; dx, dscale, dbias may be NULL. */
+    void (*norm_rows)(const fv_row_norm *norm, size_t rows, const real *x, real *notes, real *y);
+    void (*norm_rows_back)(const fv_row_norm *norm, size_t rows, const real *x, const real *notes,
+                           const real *dy, real *dx, real *dscale, real *dbias);
+    /* scratch: 4 channels + 2 (before + after) values. */
+    void (*lrn)(const fv_lrn *lrn, size_t rows, const real *x, real *scratch, real *y);
+    void (*lrn_back)(const fv_lrn *lrn, size_t rows, const real *x, const real *dy, real *scratch,
+                     real *dx);
+    /* y[i] += deviation x normal number i of (key, stream), see layers/gaussian_noise.c. */
+    void (*add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
+                        real deviation, real *y);
 
     /* Max pooling keeps each window's winner (its cell, the first of equals) as a byte where the
      * window has at most 256 cells, else as an int32_t. `winners` NULL: inference. */

@@ -12,6 +12,9 @@ void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, 
 void FV_LOCAL(activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);
 void FV_LOCAL(activate_back)(fv_activation kind, real constant, size_t rows, int channels,
                              const real *y, real *gradient);
+void FV_LOCAL(prelu)(size_t rows, int channels, const real *x, const real *slope, real *y);
+void FV_LOCAL(prelu_back)(size_t rows, int channels, const real *x, const real *slope,
+                          const real *dy, real *dx, real *sums);
 void FV_LOCAL(positive_bits)(size_t count, const real *y, uint8_t *bits);
 void FV_LOCAL(between_bits)(size_t count, real low, real high, const real *y, uint8_t *bits);
 void FV_LOCAL(scale_rest)(size_t count, const uint8_t *bits, real scale, real *y);
@@ -24,6 +27,21 @@ void FV_LOCAL(add)(size_t count, const real *x, real *y);
 void FV_LOCAL(add_rows)(size_t rows, int channels, ptrdiff_t row, const real *x, real *sum);
 void FV_LOCAL(tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums);
 bool FV_LOCAL(all_finite)(size_t count, const real *x);
+void FV_LOCAL(channel_sums)(size_t rows, int channels, const real *x, const real *shift,
+                            const real *dy, double *sums);
+void FV_LOCAL(affine)(size_t rows, int channels, const real *x, const real *mean,
+                      const real *factor, const real *offset, real *y);
+void FV_LOCAL(affine_back)(size_t rows, int channels, const real *x, const real *mean,
+                           const real *dy, const fv_affine_back *by, real *dx);
+void FV_LOCAL(norm_rows)(const fv_row_norm *norm, size_t rows, const real *x, real *notes, real *y);
+void FV_LOCAL(norm_rows_back)(const fv_row_norm *norm, size_t rows, const real *x,
+                              const real *notes, const real *dy, real *dx, real *dscale,
+                              real *dbias);
+void FV_LOCAL(lrn)(const fv_lrn *l, size_t rows, const real *x, real *scratch, real *y);
+void FV_LOCAL(lrn_back)(const fv_lrn *l, size_t rows, const real *x, const real *dy, real *scratch,
+                        real *dx);
+void FV_LOCAL(add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
+                           real deviation, real *y);
 void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *winners);
 void FV_LOCAL(maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
 void FV_LOCAL(avgpool)(const fv_window *window, const real *x, real *y);

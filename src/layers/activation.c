@@ -43,9 +43,8 @@ void fv_activation_prepare(fv_activation activation, size_t values, const fv_set
         plan->keep_output = true;
 }
 
-/* ---- Forward ----------------------------------------------------------------------------------
+/* ---- Forward -----------------------------------------------------------------------------------
  */
-
 /* Of a sample's values z before the activation (or, of ReLU, after it). */
 static void take_note(const fv_call *call, size_t values, const real *z, unsigned char *kept) {
     const real slope = call->activation_constant;
@@ -72,9 +71,8 @@ void fv_activation_forward(const fv_call *call, int first, int count, bool relu_
     }
 }
 
-/* ---- Backward ---------------------------------------------------------------------------------
+/* ---- Backward ----------------------------------------------------------------------------------
  */
-
 static void backward_by_bits(const fv_call *call, size_t values, const unsigned char *bits,
                              real *gradient) {
     const real slope = call->activation_constant;

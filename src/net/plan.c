@@ -54,6 +54,14 @@ static bool learns(const fv_plan *plan, const fv_node *node) {
     return any && !node->tuning.freeze && !plan->frozen;
 }
 
+/* Nobody wants the gradients of its weights, nor new statistics. */
+static bool is_frozen(const fv_plan *plan, const fv_node *node) {
+    bool any = false;
+    for (int w = 0; w < node->weight_count; w++)
+        any |= !node->weights[w].spec.statistic || node->weights[w].spec.updated;
+    return plan->training && (!any || node->tuning.freeze || plan->frozen);
+}
+
 static void find_roots(fv_plan *plan) {
     const fv_net *net = plan->net;
     for (int n = 0; n < net->count; n++) {
@@ -121,7 +129,7 @@ static void prepare_layers(fv_plan *plan) {
                                   .batch = plan->batch,
                                   .training = plan->training,
                                   .exact = plan->exact,
-                                  .frozen = plan->training && !learns(plan, node)};
+                                  .frozen = is_frozen(plan, node)};
         for (int i = 0; i < node->input_count; i++) {
             inputs[i] = plan->nodes[node->inputs[i]].shape;
             p->setting.input_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
