@@ -53,10 +53,12 @@ static void print_json(const fv_score *score, const confusion *table) {
     put_json_number(&json, "accuracy", score->accuracy);
     put_json_number(&json, "loss", score->loss);
     put_json_integer(&json, "samples", (int64_t)score->samples);
-    put_json_begin_object(&json, "metrics");
+    if (score->metric_count > 0)
+        put_json_begin_object(&json, "metrics");
     for (int i = 0; i < score->metric_count; i++)
         put_json_number(&json, score->metrics[i].name, score->metrics[i].value);
-    put_json_end_object(&json);
+    if (score->metric_count > 0)
+        put_json_end_object(&json);
     if (table->classes)
         put_json_begin_array(&json, "confusion");
     for (int row = 0; row < table->classes; row++) {
@@ -134,8 +136,8 @@ const cli_verb verb_test = {
     .details =
         "Prints accuracy (where the net has classes), mean loss, and each metric of the net.\n"
         "Several models are an ensemble: the probabilities of their classes are averaged, and\n"
-        "their metrics are not measured. JSON: {\"accuracy\":, \"loss\":, \"samples\":,\n"
-        "\"metrics\": {NAME: VALUE, ...}, \"confusion\": [[COUNT, ...], ...]}.\n",
+        "their metrics are not measured. JSON, of what there is: {\"accuracy\":, \"loss\":,\n"
+        "\"samples\":, \"metrics\": {NAME: VALUE, ...}, \"confusion\": [[COUNT, ...], ...]}.\n",
     .options = test_table,
     .options_size = sizeof(test_options),
     .least_operands = 1,

@@ -39,11 +39,12 @@ static fv_status fit_shape(fv_judged *j, const fv_net *net, const fv_shape *targ
         j->field >= 0 && sizes && target->channels == 1 && (j->classes || j->shape.channels > 1);
     if (j->indices || (sizes && target->channels == j->shape.channels))
         return FV_OK;
-    return fv_fail(FV_SHAPE,
-                   "%s compares the output of %s, %s, with %s, which is %s (it must be of the same "
-                   "shape, or of one channel with class indices)",
-                   j->what, fv_node_place(net, &net->nodes[j->node], place),
-                   fv_shape_text(&j->shape, text[0]), j->target, fv_shape_text(target, text[1]));
+    bool single = target->rank == 0 && target->channels == 1 && j->shape.rank > 0;
+    return fv_fail(FV_SHAPE, "%s compares the output of %s, %s, with %s, which is %s (%s)", j->what,
+                   fv_node_place(net, &net->nodes[j->node], place),
+                   fv_shape_text(&j->shape, text[0]), j->target, fv_shape_text(target, text[1]),
+                   single ? "for one number a sample, end the net with flatten and dense"
+                          : "it must be of the same shape, or of one channel with class indices");
 }
 
 static fv_status fail_no_field(const fv_judged *j, const fv_net *net, const fv_field *fields,
