@@ -80,6 +80,8 @@ static int check_weights(check *c) {
             tally t = {0};
             fv_random random;
             char name[80];
+            if (weight->spec.statistic)
+                continue;
             fv_random_start(&random, 2, FV_PURPOSE_BENCH, (uint32_t)(n * FV_MAX_WEIGHTS + w));
             for (size_t i = 0; i < PER_WEIGHT && i < weight->count; i++) {
                 size_t at = weight->count <= PER_WEIGHT
@@ -108,6 +110,8 @@ static bool open_check(check *c, const char *path) {
             const fv_weight *weight = &c->net->nodes[n].weights[w];
             double limit = sqrt(3.0 / (double)weight->spec.fan_in);
             fv_random random;
+            if (weight->spec.statistic)
+                continue;
             fv_random_start(&random, 3, FV_PURPOSE_INIT, (uint32_t)(n * FV_MAX_WEIGHTS + w));
             for (size_t i = 0; i < weight->count; i++)
                 c->net->weights[weight->offset + i] =
