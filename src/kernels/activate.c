@@ -1,7 +1,7 @@
 /* Activation functions over rows of channels, in place, and the factors of their derivatives. Each
  * elementwise function is written once for a whole vector; its formula is in fovea.h. */
 #include "kernels/local.h"
-#include "kernels/vec_math.h"
+#include "kernels/vecmath.h"
 
 typedef vec vector_function(vec x, real constant);
 

@@ -80,17 +80,17 @@ typedef struct fv_affine_back {
  * scale(i) + bias(i). */
 typedef struct fv_row_norm {
     size_t length;
-    bool center;     /* else the mean counts as 0 */
+    bool center;      /* else the mean counts as 0 */
     bool unit_length; /* divide by sqrt(max(sum of x^2, epsilon)): the row gets the length 1 */
     double epsilon;
     const real *scale, *bias; /* NULL: 1 and 0 */
 } fv_row_norm;
 
 /* Local response normalisation: the window of channel c is c - before to c + after. */
-typedef struct fv_lrn {
+typedef struct fv_lrn_window {
     int channels, before, after;
     real alpha, beta, k;
-} fv_lrn;
+} fv_lrn_window;
 
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
                               const real *gradient, real *const *slots);
@@ -158,9 +158,9 @@ typedef struct fv_kernels {
     void (*norm_rows_back)(const fv_row_norm *norm, size_t rows, const real *x, const real *notes,
                            const real *dy, real *dx, real *dscale, real *dbias);
     /* scratch: 4 channels + 2 (before + after) values. */
-    void (*lrn)(const fv_lrn *lrn, size_t rows, const real *x, real *scratch, real *y);
-    void (*lrn_back)(const fv_lrn *lrn, size_t rows, const real *x, const real *dy, real *scratch,
-                     real *dx);
+    void (*lrn)(const fv_lrn_window *lrn, size_t rows, const real *x, real *scratch, real *y);
+    void (*lrn_back)(const fv_lrn_window *lrn, size_t rows, const real *x, const real *dy,
+                     real *scratch, real *dx);
     /* y[i] += deviation x normal number i of (key, stream), see layers/gaussian_noise.c. */
     void (*add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
                         real deviation, real *y);

@@ -39,9 +39,9 @@ void FV_LOCAL(norm_rows)(const fv_row_norm *norm, size_t rows, const real *x, re
 void FV_LOCAL(norm_rows_back)(const fv_row_norm *norm, size_t rows, const real *x,
                               const real *notes, const real *dy, real *dx, real *dscale,
                               real *dbias);
-void FV_LOCAL(lrn)(const fv_lrn *l, size_t rows, const real *x, real *scratch, real *y);
-void FV_LOCAL(lrn_back)(const fv_lrn *l, size_t rows, const real *x, const real *dy, real *scratch,
-                        real *dx);
+void FV_LOCAL(lrn)(const fv_lrn_window *l, size_t rows, const real *x, real *scratch, real *y);
+void FV_LOCAL(lrn_back)(const fv_lrn_window *l, size_t rows, const real *x, const real *dy,
+                        real *scratch, real *dx);
 void FV_LOCAL(add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
                            real deviation, real *y);
 void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *winners);

@@ -1,7 +1,7 @@
 /* Normal random numbers for gaussian_noise, as its head comment defines them. */
 #include "kernels/local.h"
-#include "kernels/vec_math.h"
 #include "kernels/philox.h"
+#include "kernels/vecmath.h"
 
 /* Of the words a and b of LANES blocks: radius cos(angle) and radius sin(angle) (Box & Muller
  * 1958). Both uniform numbers are exact in a float. */

@@ -4,7 +4,7 @@
  * these names.
  */
 #include "kernels/local.h"
-#include "kernels/vec_math.h"
+#include "kernels/vecmath.h"
 
 /* As many doubles as fill a vector, and as many reals. */
 enum { DL = FV_VEC_BYTES / sizeof(double) };
@@ -293,7 +293,7 @@ static void window_sums(int count, int size, const real *restrict padded, real *
 
 /* s = k + alpha x the squares' sum over the window, and p = s^-beta. `scratch`: channels + size - 1
  * values of 0 but for the middle. */
-static void lrn_scales(const fv_lrn *l, const real *x, real *padded, real *s, real *p) {
+static void lrn_scales(const fv_lrn_window *l, const real *x, real *padded, real *s, real *p) {
     for (int c = 0; c < l->channels; c++)
         padded[l->before + c] = x[c] * x[c];
     window_sums(l->channels, l->before + 1 + l->after, padded, s);
@@ -302,7 +302,7 @@ static void lrn_scales(const fv_lrn *l, const real *x, real *padded, real *s, re
     inverse_power(l->channels, s, l->beta, p);
 }
 
-void FV_LOCAL(lrn)(const fv_lrn *l, size_t rows, const real *x, real *scratch, real *y) {
+void FV_LOCAL(lrn)(const fv_lrn_window *l, size_t rows, const real *x, real *scratch, real *y) {
     size_t padded = (size_t)l->channels + (size_t)l->before + (size_t)l->after;
     real *s = scratch + padded;
     memset(scratch, 0, padded * sizeof(real));
@@ -315,8 +315,8 @@ void FV_LOCAL(lrn)(const fv_lrn *l, size_t rows, const real *x, real *scratch, r
 
 /* dx_j = dy_j s_j^-beta - 2 alpha beta x_j sum over c whose window holds j of t_c, t = dy x s^-beta
  * / s: the window the other way round. */
-void FV_LOCAL(lrn_back)(const fv_lrn *l, size_t rows, const real *x, const real *dy, real *scratch,
-                        real *dx) {
+void FV_LOCAL(lrn_back)(const fv_lrn_window *l, size_t rows, const real *x, const real *dy,
+                        real *scratch, real *dx) {
     size_t count = (size_t)l->channels, padded = count + (size_t)l->before + (size_t)l->after;
     real *s = scratch + padded, *p = s + count, *turned = p + count, *t = turned + l->after;
     const real factor = 2 * l->alpha * l->beta;

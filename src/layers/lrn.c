@@ -5,12 +5,6 @@
 #include "layers/layer.h"
 #include <stddef.h>
 
-#define NUMBER(field, text, words)                                                                 \
-    {                                                                                              \
-        .key = #field, .type = FV_PARAM_NUMBER, .offset = offsetof(fv_lrn_options, field),         \
-        .low = FV_ABOVE_ZERO, .high = 1e6, .fallback_text = words, .help = text                    \
-    }
-
 static const fv_param params[] = {
     {.key = "size",
      .type = FV_PARAM_INT,
@@ -26,8 +20,20 @@ static const fv_param params[] = {
      .choices = fv_formula_names,
      .help =
          "keras: alpha 1, beta 0.5, alpha not divided; torch, onnx: 1e-4, 0.75; caffe: 1, 0.75"},
-    NUMBER(alpha, "factor of the squares; all but keras divide it by size", "by the formula"),
-    NUMBER(beta, "the power", "by the formula"),
+    {.key = "alpha",
+     .type = FV_PARAM_NUMBER,
+     .offset = offsetof(fv_lrn_options, alpha),
+     .low = FV_ABOVE_ZERO,
+     .high = 1e6,
+     .fallback_text = "by the formula",
+     .help = "factor of the squares; all formulas but keras divide it by size"},
+    {.key = "beta",
+     .type = FV_PARAM_NUMBER,
+     .offset = offsetof(fv_lrn_options, beta),
+     .low = FV_ABOVE_ZERO,
+     .high = 1e6,
+     .fallback_text = "by the formula",
+     .help = "the power"},
     {.key = "k",
      .type = FV_PARAM_NUMBER,
      .offset = offsetof(fv_lrn_options, k),
@@ -44,25 +50,25 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     return FV_OK;
 }
 
-static fv_lrn lrn_of(const fv_lrn_options *o, int channels) {
+static fv_lrn_window lrn_of(const fv_lrn_options *o, int channels) {
     static const double alphas[] = {
         [FV_KERAS] = 1, [FV_TORCH] = 1e-4, [FV_ONNX] = 1e-4, [FV_CAFFE] = 1};
     int size = o->size ? o->size : 5, less = (size - 1) / 2, more = size / 2;
     double alpha = o->alpha != 0 ? o->alpha : alphas[o->formula];
     double beta = o->formula == FV_KERAS ? 0.5 : 0.75;
     bool torch = o->formula == FV_TORCH;
-    return (fv_lrn){.channels = channels,
-                    .before = torch ? more : less,
-                    .after = torch ? less : more,
-                    .alpha = (real)(o->formula == FV_KERAS ? alpha : alpha / size),
-                    .beta = (real)(o->beta != 0 ? o->beta : beta),
-                    .k = (real)(o->k != 0 ? o->k : 1)};
+    return (fv_lrn_window){.channels = channels,
+                           .before = torch ? more : less,
+                           .after = torch ? less : more,
+                           .alpha = (real)(o->formula == FV_KERAS ? alpha : alpha / size),
+                           .beta = (real)(o->beta != 0 ? o->beta : beta),
+                           .k = (real)(o->k != 0 ? o->k : 1)};
 }
 
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)inputs, (void)count;
-    fv_lrn l = lrn_of(options, output->channels);
+    fv_lrn_window l = lrn_of(options, output->channels);
     plan->keep_input = setting->training;
     plan->scratch =
         (4 * (size_t)l.channels + 2 * ((size_t)l.before + (size_t)l.after)) * sizeof(real);
@@ -74,12 +80,12 @@ static size_t row_count(const fv_call *call) {
 }
 
 static void forward(const fv_call *call) {
-    fv_lrn l = lrn_of(call->options, call->out_shape->channels);
+    fv_lrn_window l = lrn_of(call->options, call->out_shape->channels);
     call->kernels->lrn(&l, row_count(call), call->in[0], (real *)(void *)call->scratch, call->out);
 }
 
 static void backward(const fv_call *call) {
-    fv_lrn l = lrn_of(call->options, call->out_shape->channels);
+    fv_lrn_window l = lrn_of(call->options, call->out_shape->channels);
     if (call->in_gradient[0])
         call->kernels->lrn_back(&l, row_count(call), call->in[0], call->out_gradient,
                                 (real *)(void *)call->scratch, call->in_gradient[0]);

@@ -50,7 +50,7 @@ static fv_status choose_input(const fv_net *net, const fv_shape *asked, fv_shape
 static bool learns(const fv_plan *plan, const fv_node *node) {
     bool any = false;
     for (int w = 0; w < node->weight_count; w++)
-        any |= !node->weights[w].spec.statistic;
+        any |= !node->weights[w].spec.statistic || node->weights[w].spec.updated;
     return any && !node->tuning.freeze && !plan->frozen;
 }
 

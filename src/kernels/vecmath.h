@@ -2,8 +2,8 @@
  * reduction of the range, good to about two units in the last place; too large arguments give
  * exactly what the function tends to, and NaN stays NaN. In the double build they are libm's, lane
  * by lane. */
-#ifndef FV_KERNELS_VEC_MATH_H
-#define FV_KERNELS_VEC_MATH_H
+#ifndef FV_KERNELS_VECMATH_H
+#define FV_KERNELS_VECMATH_H
 
 #include "kernels/vec.h"
 #include <math.h>
