@@ -389,7 +389,7 @@ void check_shapes(const oracle *self, const void *options, const char *text) {
 }
 
 fv_activation some_activation(numbers *n) {
-    return (fv_activation)numbers_below(n, FV_SOFTMAX + 1);
+    return (fv_activation)numbers_below(n, FV_LOG_SOFTMAX + 1);
 }
 
 size_t values_in(const layer_case *c, int input) {

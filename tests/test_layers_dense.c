@@ -1,6 +1,7 @@
 /* Holds layers on vectors, and the input layer, to their oracles (layer_cases.h). */
 #include "layer_cases.h"
 #include <math.h>
+#include <string.h>
 
 /* ---- input: x is the source ------------------------------------------------------------------ */
 
@@ -107,6 +108,76 @@ static void dense_cases(const oracle *self) {
     dense_case(self, &n, &(fv_shape){2, {3, 5}, 2}, 7, 3);    /* refused */
 }
 
+/* ---- rbf ------------------------------------------------------------------------------------- */
+
+/* Its weights are a statistic unless they learn. */
+static bool rbf_infer(const layer_case *c, wanted *w) {
+    const fv_rbf_options *o = c->options;
+    size_t inputs = (size_t)c->inputs[0].channels, units = (size_t)o->units;
+    w->output = (fv_shape){.channels = o->units};
+    w->macs = (int64_t)(inputs * units);
+    want_weight(w, "weight", inputs * units);
+    w->weights[0].statistic = !o->learn;
+    w->terms_z = inputs;
+    w->terms_dx = units;
+    w->terms_dw = (size_t)c->samples;
+    return c->inputs[0].rank == 0;
+}
+
+static void rbf_forward(const layer_case *c, sums *v) {
+    const fv_rbf_options *o = c->options;
+    ref_rbf(c->samples, c->inputs[0].channels, o->units, v->x[0], v->w[0], v->z);
+}
+
+static void rbf_backward(const layer_case *c, sums *v) {
+    const fv_rbf_options *o = c->options;
+    ref_rbf_back(c->samples, c->inputs[0].channels, o->units, v->x[0], v->w[0], v->dz, v->dx[0],
+                 v->dw[0]);
+}
+
+static void negate(size_t count, double *x) {
+    for (size_t i = 0; i < count; i++)
+        x[i] = -x[i];
+}
+
+static size_t rbf_weights(const layer_case *c) {
+    return (size_t)(((const fv_rbf_options *)c->options)->units * c->inputs[0].channels);
+}
+
+/* (|x| + |w|)^2 is what |x| and -|w| give. */
+static void rbf_forward_size(const layer_case *c, const sums *value, sums *size) {
+    (void)value;
+    negate(rbf_weights(c), size->w[0]);
+    rbf_forward(c, size);
+    negate(rbf_weights(c), size->w[0]);
+}
+
+static void rbf_backward_size(const layer_case *c, const sums *value, sums *size) {
+    (void)value;
+    memset(size->dx[0], 0, values_in(c, 0) * sizeof(double));
+    memset(size->dw[0], 0, rbf_weights(c) * sizeof(double));
+    negate(rbf_weights(c), size->w[0]);
+    rbf_backward(c, size);
+    negate(rbf_weights(c), size->w[0]);
+    negate(rbf_weights(c), size->dw[0]);
+}
+
+static void rbf_cases(const oracle *self) {
+    static const int sizes[] = {1, 2, 3, 5, 10, 16, 17, 33, 64, 84};
+    enum { COUNT = sizeof sizes / sizeof sizes[0] };
+    for (int inputs = 0; inputs < COUNT; inputs++)
+        for (int units = 0; units < COUNT; units++) {
+            numbers n = {(uint64_t)(inputs * 100 + units)};
+            fv_rbf_options o = {.units = sizes[units], .learn = numbers_below(&n, 2)};
+            fv_shape input = {.channels = sizes[inputs]};
+            layer_case c = make_case(self, &n, &o, &input);
+            check_case(&c, "%d units%s", o.units, o.learn ? ", learn" : "");
+        }
+    fv_shape picture = {2, {3, 5}, 2};
+    layer_case c = make_case(self, &(numbers){3}, &(fv_rbf_options){.units = 3}, &picture);
+    check_case(&c, "refused");
+}
+
 /* ---- The list -------------------------------------------------------------------------------- */
 
 static const oracle oracles[] = {
@@ -120,6 +191,13 @@ static const oracle oracles[] = {
      .infer = dense_infer,
      .forward = dense_forward,
      .backward = dense_backward},
+    {.type = "rbf",
+     .cases = rbf_cases,
+     .infer = rbf_infer,
+     .forward = rbf_forward,
+     .backward = rbf_backward,
+     .forward_size = rbf_forward_size,
+     .backward_size = rbf_backward_size},
 };
 
 int main(void) {

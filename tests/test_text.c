@@ -116,9 +116,9 @@ static const fault faults[] = {
     {"input 3\ndense 3 init=he", 2, 14, "unknown init \"he\""},
     {"input 3\ndense 3 init=he_normal(2)", 2, 14, "no number in parentheses"},
     {"input 3\ndense 3 init=normal", 2, 14, "its number, such as normal(0.1)"},
-    {"input 3\ndense 3 init=normal()", 2, 14, "its deviation"},
-    {"input 3\ndense 3 init=normal(1", 2, 14, "its deviation"},
-    {"input 3\ndense 3 init=normal(", 2, 14, "its deviation"},
+    {"input 3\ndense 3 init=normal()", 2, 14, "its number"},
+    {"input 3\ndense 3 init=normal(1", 2, 14, "its number"},
+    {"input 3\ndense 3 init=normal(", 2, 14, "its number"},
     {"input 3\ndense 3 init=normal(-1)", 2, 14, "init is -1; allowed is 0 to"},
     {"input 3\ndense 3 init=constant(x)", 2, 14, "its value"},
     /* Inputs */
