@@ -47,19 +47,12 @@ static fv_status choose_input(const fv_net *net, const fv_shape *asked, fv_shape
                           fv_shape_text(own, text[0]), fv_shape_text(input, text[1]));
 }
 
+/* Whether training changes a weight of it, or a statistic. */
 static bool learns(const fv_plan *plan, const fv_node *node) {
     bool any = false;
     for (int w = 0; w < node->weight_count; w++)
         any |= !node->weights[w].spec.statistic || node->weights[w].spec.updated;
     return any && !node->tuning.freeze && !plan->frozen;
-}
-
-/* Nobody wants the gradients of its weights, nor new statistics. */
-static bool is_frozen(const fv_plan *plan, const fv_node *node) {
-    bool any = false;
-    for (int w = 0; w < node->weight_count; w++)
-        any |= !node->weights[w].spec.statistic || node->weights[w].spec.updated;
-    return plan->training && (!any || node->tuning.freeze || plan->frozen);
 }
 
 static void find_roots(fv_plan *plan) {
@@ -129,7 +122,7 @@ static void prepare_layers(fv_plan *plan) {
                                   .batch = plan->batch,
                                   .training = plan->training,
                                   .exact = plan->exact,
-                                  .frozen = is_frozen(plan, node)};
+                                  .frozen = plan->training && !learns(plan, node)};
         for (int i = 0; i < node->input_count; i++) {
             inputs[i] = plan->nodes[node->inputs[i]].shape;
             p->setting.input_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
