@@ -126,6 +126,8 @@ static int open_training_data(train_run *run) {
         run->validate_name = "held out";
     else if ((run->validate = run->validation_data = fv_data_open(run->set, "val")) != NULL)
         run->validate_name = "of val";
+    else if (fv_error_status() != FV_IO) /* there are files of that split */
+        return fail(run->call);
     return EXIT_SUCCESS;
 }
 

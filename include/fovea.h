@@ -798,12 +798,13 @@ FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* 
 typedef struct fv_data fv_data;
 
 /* A data set by name ("mnist", "fashion-mnist": found in $FOVEA_DATA, ~/.local/share/fovea, or
- * where the distribution puts it) or by the path of a folder with IDX files. split: "train",
- * "val" or "test". */
+ * where the distribution puts it) or by the path of a folder with IDX files or arrays
+ * SPLIT-FIELD.npy (see fovea(1), DATA SETS). split: "train", "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
 FV_API void fv_data_free(fv_data *data);
-/* A data set of `count` samples from memory: add the field "input", then targets ("label": class
- * indices from 0, one number a sample; or any other name and shape). Values are copied. */
+/* A data set of `count` samples from memory: add the field "input", then at most 8 targets
+ * ("label": class indices from 0, one number a sample; or any other name and shape). Values are
+ * copied. */
 FV_API fv_data *fv_data_new(size_t count);
 FV_API fv_status fv_data_add(fv_data *data, const char *field, fv_shape shape, const float *values);
 FV_API fv_status fv_data_add_bytes(fv_data *data, const char *field, fv_shape shape,
@@ -814,10 +815,12 @@ FV_API const char *fv_data_field(const fv_data *data, int index, fv_shape *shape
 FV_API fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count);
 FV_API size_t fv_data_count(const fv_data *data);
 FV_API fv_shape fv_data_shape(const fv_data *data);
-FV_API int fv_data_classes(const fv_data *data);                       /* largest label + 1 */
+/* Largest label + 1; 0 without a field "label" of one channel that holds class indices. */
+FV_API int fv_data_classes(const fv_data *data);
 FV_API const char *fv_data_class_name(const fv_data *data, int index); /* NULL: not known */
-FV_API const char *fv_data_place(const fv_data *data);                 /* its folder */
-/* Sample `index` as values of fv_data_shape() (bytes as 0 to 255), and its label. */
+FV_API const char *fv_data_place(const fv_data *data);                 /* its folder, or "memory" */
+/* Sample `index` as values of fv_data_shape() (bytes as 0 to 255), and its label: 0 where the data
+ * has none of one number a sample. */
 FV_API fv_status fv_data_sample(const fv_data *data, size_t index, float *values, int *label);
 
 typedef struct fv_known_data {

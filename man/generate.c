@@ -1,9 +1,11 @@
 /* Makes the manual page fovea.net(5): the template with each marked line replaced by mdoc text
- * from the layer records and the table of the train statement, so that the page cannot go stale.
+ * from the layer records, the tables of the statements and the lists of words, so that the page
+ * cannot go stale.
  * Without a template it lists the names that the page must hold, for the test. Called by the
  * build. */
 #include "base/text.h"
 #include "folders.h"
+#include "formulas.h"
 #include "net/net.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +55,37 @@ static void put_words(const char *const *words) {
     }
 }
 
+/* Lists of words that have a section of their own. */
+static const struct {
+    const char *const *words;
+    const char *section;
+    const word_line *formulas;
+} lists[] = {
+    {fv_activation_names, "ACTIVATIONS", activation_formulas},
+    {fv_init_names, "INITIALISERS", initialiser_formulas},
+    {fv_padding_names, "PADDING", padding_formulas},
+    {fv_loss_names, "LOSSES", loss_formulas},
+    {fv_metric_names, "METRICS", metric_formulas},
+};
+
+enum { LISTS = sizeof lists / sizeof *lists };
+
+static const char *find_formula(const word_line *formulas, const char *word) {
+    while (formulas->word && strcmp(formulas->word, word) != 0)
+        formulas++;
+    return formulas->text;
+}
+
+/* Where its words are listed: their section; else the words themselves. */
+static void put_choices(const char *const *words) {
+    for (int i = 0; i < LISTS; i++)
+        if (lists[i].words == words) {
+            printf("one of those in %s", lists[i].section);
+            return;
+        }
+    put_words(words);
+}
+
 /* ---- Parameters ------------------------------------------------------------------------------ */
 
 /* "1 to 16777216", "more than 0, less than 1". */
@@ -86,7 +119,7 @@ static void put_kind(const fv_param *param) {
         fputs("true or false", stdout);
         return;
     case FV_PARAM_CHOICE:
-        put_words(param->choices);
+        put_choices(param->choices);
         return;
     case FV_PARAM_SIZES:
         put_range("sizes, each", param);
@@ -98,11 +131,11 @@ static void put_kind(const fv_param *param) {
         put_range("shape, each size", param);
         return;
     case FV_PARAM_INIT:
-        fputs("initialiser", stdout);
+        put_choices(fv_init_names);
         return;
     case FV_PARAM_NAME:
         if (param->choices)
-            put_words(param->choices);
+            put_choices(param->choices);
         else
             printf("name of at most %d letters", (param->most ? param->most : 32) - 1);
         return;
@@ -118,13 +151,14 @@ static void put_default(const fv_param *params, const fv_param *param, const voi
         fputs("; required", stdout);
         return;
     }
-    fputs("; default: ", stdout);
     if (!param->fallback_text) {
         fv_text made = {0};
         fv_param_print(param, defaults, &made);
+        fputs(made.size > 0 ? "; default: " : "", stdout);
         put_made(&made);
         return;
     }
+    fputs("; default: ", stdout);
     bool other_key = fv_param_find(params, param->fallback_text) != NULL;
     fputs(other_key ? "as " : "", stdout);
     put_text(param->fallback_text);
@@ -166,8 +200,14 @@ static void put_usage(const fv_layer_type *type) {
     puts(keyed ? " Op Ar key Ns = Ns Ar value ...\n.Pp" : "\n.Pp");
 }
 
+/* Sections of their own, after the names of all types, for there are many. */
 static bool put_layers(void) {
     bool good = true;
+    for (int i = 0; fv_layer_types[i]; i++) {
+        fputs(i ? ",\n" : "The types are\n", stdout);
+        fputs(fv_layer_types[i]->name, stdout);
+    }
+    puts(".");
     for (int i = 0; fv_layer_types[i]; i++) {
         const fv_layer_type *type = fv_layer_types[i];
         printf(".Ss %s\n", type->name);
@@ -184,9 +224,69 @@ static bool put_train(void) {
     return put_params(fv_train_params, sizeof(fv_train_options));
 }
 
+static bool put_tuning(void) {
+    return put_params(fv_tuning_params, sizeof(fv_tuning));
+}
+
+static bool put_loss(void) {
+    return put_params(fv_loss_params, sizeof(fv_loss_options));
+}
+
+static bool put_metric(void) {
+    return put_params(fv_metric_params, sizeof(fv_metric_options));
+}
+
+/* The keys of its own that a loss or metric has. */
+static void put_keys(const char *const *words, int index) {
+    const fv_judge_type *types = words == fv_loss_names     ? fv_loss_types
+                                 : words == fv_metric_names ? fv_metric_types
+                                                            : NULL;
+    if (types && *types[index].keys)
+        printf("; keys: %s", types[index].keys);
+}
+
+/* The words of a section with their formulas; a metric may also be a loss. */
+static bool put_list(const char *section) {
+    puts(".Bl -tag -compact -width kaiming_normal_out");
+    for (int i = 0; i < LISTS; i++)
+        for (int w = 0; strcmp(lists[i].section, section) == 0 && lists[i].words[w]; w++) {
+            const char *word = lists[i].words[w], *text = find_formula(lists[i].formulas, word);
+            if (!text && lists[i].words == fv_metric_names)
+                text = find_formula(loss_formulas, word);
+            if (!text)
+                continue;
+            printf(".It Cm %s\n", word);
+            put_text(text);
+            put_keys(lists[i].words, w);
+            putchar('\n');
+        }
+    puts(".El");
+    return true;
+}
+
+static bool put_activations(void) {
+    return put_list("ACTIVATIONS");
+}
+
+static bool put_initialisers(void) {
+    return put_list("INITIALISERS");
+}
+
+static bool put_paddings(void) {
+    return put_list("PADDING");
+}
+
+static bool put_losses(void) {
+    return put_list("LOSSES");
+}
+
+static bool put_metrics(void) {
+    return put_list("METRICS");
+}
+
 /* Whether the parameter's default is the optimizer's own. */
 static bool is_optimizers(const fv_param *param) {
-    return param->type == FV_PARAM_NUMBER && param->fallback_text;
+    return param->fallback_text && strcmp(param->fallback_text, "the optimizer's") == 0;
 }
 
 /* One optimizer by one formula: the defaults that training fills in; blank what it does not use. */
@@ -235,7 +335,15 @@ static const struct {
     const char *line;
     bool (*put)(void);
 } marks[] = {{".\\\" @layers@\n", put_layers},
+             {".\\\" @tuning@\n", put_tuning},
+             {".\\\" @activations@\n", put_activations},
+             {".\\\" @initialisers@\n", put_initialisers},
+             {".\\\" @paddings@\n", put_paddings},
              {".\\\" @train@\n", put_train},
+             {".\\\" @loss@\n", put_loss},
+             {".\\\" @losses@\n", put_losses},
+             {".\\\" @metric@\n", put_metric},
+             {".\\\" @metrics@\n", put_metrics},
              {".\\\" @optimizers@\n", put_optimizers},
              {".\\\" @nets@\n", put_nets}};
 
@@ -268,7 +376,13 @@ int main(int count, char **arguments) {
     if (count != 2) {
         for (int i = 0; fv_layer_types[i]; i++)
             list_names(fv_layer_types[i]->name, fv_layer_types[i]->params);
+        list_names("LEARNING", fv_tuning_params);
         list_names("TRAINING", fv_train_params);
+        list_names("LOSSES", fv_loss_params);
+        list_names("METRICS", fv_metric_params);
+        for (int i = 0; i < LISTS; i++)
+            for (int w = 0; lists[i].words[w]; w++)
+                printf("%s %s\n", lists[i].section, lists[i].words[w]);
         return EXIT_SUCCESS;
     }
     FILE *template = fopen(arguments[1], "r");

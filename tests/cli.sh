@@ -19,6 +19,30 @@ make_npy() { # file, samples (one digit): zeros of 4x4x1
     head -c $(($2 * 64)) /dev/zero >>"$1"
 }
 
+# make_arrays FROM TO SPLIT PREFIX TYPE: the pictures and labels of one split as arrays, the labels as
+# 64-bit numbers; TYPE is B for bytes, f for floats.
+make_arrays() {
+    mkdir -p "$2"
+    python3 - "$@" <<'END'
+import struct, sys
+source, target, split, prefix, kind = sys.argv[1:]
+def write(field, shape, kind, values):
+    head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (
+        {"B": "|u1", "f": "<f4", "q": "<i8"}[kind], shape)
+    with open(f"{target}/{split}-{field}.npy", "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00\x76\x00" + head.ljust(117).encode() + b"\n")
+        file.write(struct.pack(f"<{len(values)}{kind}", *values))
+pictures = open(f"{source}/{prefix}-images-idx3-ubyte", "rb").read()
+labels = open(f"{source}/{prefix}-labels-idx1-ubyte", "rb").read()
+count, height, width = struct.unpack(">3i", pictures[4:16])
+write("input", (count, height, width, 1), kind, pictures[16:])
+write("label", (count,), "q", labels[8:])
+write("age", (count, 1), "f", range(count))
+END
+}
+
+make_arrays data/sides data/arrays train train f
+make_arrays data/sides data/arrays test t10k B
 make_npy three.npy 3
 cp three.npy a=b.npy
 
@@ -140,6 +164,19 @@ expect 0 '^test accuracy' train tiny --data sides:train --limit 10 --epochs 2 --
 that test "$(tail -n 1 limited/log.csv | cut -d, -f1,2)" = 2,6
 expect 0 '^test accuracy' train --set conv1.filters=3 --set train.epochs=1 tiny --data sides --out set
 that test "$(wc -l <set/log.csv)" -eq 2
+expect 0 '^test accuracy' train tiny --data arrays --seed 1 --out deep/arrays # the same set as floats
+that cmp deep/arrays/model.safetensors first.safetensors
+cp -r data/arrays data/both
+cp data/sides/train-labels-idx1-ubyte data/both
+expect 1 "two data sets for 'train': .*train-labels-idx1-ubyte and .*train-input.npy" train tiny --data both --out bad
+rm data/both/train-label*
+expect 1 "both has no labels: expected a field 'label'" train tiny --data both --out bad
+mkdir data/notest
+cp data/arrays/train-* data/notest
+expect 1 "no pictures for 'test'.*test-input.npy" train tiny --data notest --out bad
+cp -r data/arrays data/badval
+cp data/arrays/test-label.npy data/badval/val-label.npy
+expect 1 'val-label.npy is there, but not .*val-input.npy' train tiny --data badval --out bad
 expect 1 'conv1' train tiny --data sides --out bad --set conv1.filter=3
 expect 1 'nosuch' train nosuch --data sides --out bad
 expect 1 "nosuch" train tiny --data nosuch --out bad
@@ -175,6 +212,13 @@ expect 0 '^test accuracy [01]\.[0-9]{4}  loss [0-9.]+  samples 16$' test $model 
 expect 0 'samples 48$' test $model --data sides:train
 expect 0 '^\{"accuracy": [0-9.e-]+, "loss": [0-9.e-]+, "samples": 16\}$' test $model --data sides --json
 expect 0 '^test accuracy' test $model other/model.safetensors --data sides --threads 1
+for sets in sides,arrays sides:train,arrays:train; do # the same numbers of both kinds
+    "$fovea" test $model other/model.safetensors --data ${sets%,*} >one 2>err
+    "$fovea" test $model other/model.safetensors --data ${sets#*,} >another 2>err
+    that cmp one another
+    that grep -q '^test accuracy' one
+done
+expect 0 '^test accuracy' test $model --data arrays
 expect 2 'data is missing' test $model
 expect 2 'has no trained weights' test tiny.net --data sides
 expect 1 'nosuch.safetensors' test nosuch.safetensors --data sides
@@ -182,6 +226,7 @@ head -c 100 $model >cut.safetensors
 expect 1 'cut.safetensors' test cut.safetensors --data sides
 
 expect 0 '^sides:test:1: [01] [0-9.]+, [01] [0-9.]+$' predict $model sides:test:1
+expect 0 '^arrays:train:1: [01] [0-9.]+, [01] [0-9.]+$' predict $model arrays:train:1
 expect 0 '^sides:test:0: [01] [0-9.]+$' predict $model other/model.safetensors sides:test:0 --top 1
 expect 0 '^\[\{"file": "sides:test:0", "outputs": \{"dense1": \{"kind": "classes", "classes": \[\{"index": [01], "name": "[01]", "probability": [0-9.e-]+\}, ' \
     predict --json $model sides:test:0

@@ -1,5 +1,5 @@
-/* Tests of src/data: the order of epochs, the loader's batches, data sets and slices. Those of real
- * data sets want FOVEA_DATA, the folder in which they are. */
+/* Tests of src/data: the order of epochs, the loader's batches, data sets and their fields, slices,
+ * folders. Those of real data sets want FOVEA_DATA, the folder in which they are. */
 #include "base/alloc.h"
 #include "data/data.h"
 #include "files.h"
@@ -24,11 +24,16 @@ static fv_data make_data(void) {
         for (int j = 0; j < SAMPLE; j++)
             pixels[i * SAMPLE + j] = (uint8_t)(10 * i + j);
     }
-    return (fv_data){.shape = {.rank = 2, .size = {2, 3}, .channels = 1},
-                     .count = COUNT,
-                     .pixels = pixels,
-                     .labels = labels,
-                     .classes = CLASSES};
+    static char place[] = "pixels";
+    return (fv_data){
+        .count = COUNT,
+        .column_count = 2,
+        .columns = {{.field = {"input", {.rank = 2, .size = {2, 3}, .channels = 1}},
+                     .values = SAMPLE,
+                     .bytes = pixels},
+                    {.field = {"label", {.channels = 1}}, .values = 1, .bytes = labels}},
+        .classes = CLASSES,
+        .place = place};
 }
 
 /* ---- Order ------------------------------------------------------------------------------- */
@@ -227,6 +232,12 @@ static void loader_refuses(void **state) {
     expect_no_loader(&data, 11, FV_LAST_DROP, 0, "batch of 11 is more than the 10 samples");
     data.count = 0;
     expect_no_loader(&data, 1, FV_LAST_SHORT, 0, "data set of 0 samples");
+    data = make_data();
+    data.column_count = 0;
+    expect_no_loader(&data, 1, FV_LAST_SHORT, 0, "no field 'input' yet");
+    data = make_data();
+    data.columns[1].values = SIZE_MAX / 8;
+    expect_no_loader(&data, 3, FV_LAST_SHORT, 0, "larger than any memory");
 }
 
 /* Random numbers have 32 bits for the epoch: the last one works, then it ends with a message. */
@@ -289,7 +300,7 @@ static void slices(void **state) {
     fv_data *slice = fv_data_slice(&data, 2, 6);
     fv_data *part = slice ? fv_data_slice(slice, 4, 2) : NULL; /* samples 6 and 7 */
     assert_non_null(part);
-    assert_ptr_equal(part->owner, &data);
+    assert_ptr_equal(part->columns[0].bytes, pixels + 6 * SAMPLE);
     assert_int_equal(part->first, 6);
     assert_int_equal(fv_data_count(part), 2);
     assert_int_equal(fv_data_classes(part), CLASSES);
@@ -318,6 +329,261 @@ static void slices_out_of_bounds(void **state) {
     fv_data_free(whole);
     fv_data_free(NULL);
 }
+
+/* ---- Fields ------------------------------------------------------------------------------ */
+
+static const fv_shape number = {.channels = 1};
+
+/* Ten samples: input 2x3x1 of floats i + j / 8, mask 2x2x1 of bytes i + j, label i % 4, age i / 2.
+ */
+static fv_data *make_fields(void) {
+    float input[COUNT * SAMPLE], label[COUNT], age[COUNT];
+    uint8_t mask[COUNT * 4];
+    for (int i = 0; i < COUNT; i++) {
+        for (int j = 0; j < SAMPLE; j++)
+            input[i * SAMPLE + j] = (float)i + (float)j / 8;
+        for (int j = 0; j < 4; j++)
+            mask[i * 4 + j] = (uint8_t)(i + j);
+        label[i] = (float)(i % CLASSES);
+        age[i] = (float)i / 2;
+    }
+    const fv_shape shape = {.rank = 2, .size = {2, 3}, .channels = 1};
+    const fv_shape mask_shape = {.rank = 2, .size = {2, 2}, .channels = 1};
+    fv_data *data = fv_data_new(COUNT);
+    assert_non_null(data);
+    if (fv_data_add(data, "input", shape, input) ||
+        fv_data_add_bytes(data, "mask", mask_shape, mask) ||
+        fv_data_add(data, "label", number, label) || fv_data_add(data, "age", number, age))
+        fail_msg("%s", fv_error_message());
+    return data; /* of copies: the arrays end here */
+}
+
+/* Sample `index` of make_fields() in the arrays. */
+static void check_fields(uint32_t index, const float *input, const float *mask, float label,
+                         float age) {
+    for (int j = 0; j < SAMPLE; j++)
+        assert_true(input[j] == (float)index + (float)j / 8);
+    for (int j = 0; j < 4; j++)
+        assert_true(mask[j] == (float)index + (float)j);
+    assert_true(label == (float)(index % CLASSES));
+    assert_true(age == (float)index / 2);
+}
+
+static void fields_in_memory(void **state) {
+    (void)state;
+    fv_data *data = make_fields();
+    fv_shape shape;
+    const char *const names[] = {"input", "mask", "label", "age"};
+    for (int i = 0; i < 4; i++)
+        assert_string_equal(fv_data_field(data, i, &shape), names[i]);
+    assert_null(fv_data_field(data, 4, &shape));
+    assert_null(fv_data_field(data, -1, NULL));
+    assert_string_equal(fv_data_field(data, 1, &shape), "mask");
+    assert_int_equal(shape.rank, 2);
+    assert_int_equal(shape.size[1], 2);
+    fv_field fields[FV_MOST_FIELDS];
+    assert_int_equal(fv_data_fields(data, fields), 3);
+    assert_string_equal(fields[2].name, "age");
+    assert_int_equal(fields[2].shape.channels, 1);
+    assert_int_equal(fv_data_count(data), COUNT);
+    assert_int_equal(fv_data_shape(data).size[1], 3);
+    assert_int_equal(fv_data_classes(data), CLASSES);
+    assert_null(fv_data_class_name(data, 0));
+    assert_string_equal(fv_data_place(data), "memory");
+    assert_false(fv_data_bytes(data));
+    float values[SAMPLE];
+    int label;
+    assert_int_equal(fv_data_sample(data, 7, values, &label), FV_OK);
+    assert_int_equal(label, 3);
+    assert_true(values[5] == 7.625f);
+    fv_data_free(data);
+}
+
+static void expect_no_field(fv_data *data, const char *name, fv_shape shape, const char *words) {
+    static const float values[COUNT * SAMPLE];
+    expect_failure(fv_data_add(data, name, shape, values), FV_INVALID, words);
+}
+
+static void fields_refused(void **state) {
+    (void)state;
+    assert_null(fv_data_new(0));
+    expect_message("1 sample or more");
+    fv_data *data = fv_data_new(COUNT);
+    assert_non_null(data);
+    assert_null(fv_data_slice(data, 0, 1));
+    expect_message("no field 'input' yet");
+    expect_failure(fv_data_sample(data, 0, &(float){0}, &(int){0}), FV_INVALID, "no field 'input'");
+    assert_null(fv_data_field(data, 0, NULL));
+    expect_no_field(data, "label", number, "'label' comes before the input: add 'input' first");
+    expect_no_field(data, "input", (fv_shape){0}, "'input' is of 0: all sizes must be 1 or more");
+    expect_no_field(data, "input", (fv_shape){.rank = 2, .size = {2, -1}, .channels = 1}, "2x*x1");
+    expect_no_field(data, "input", (fv_shape){.rank = 4, .channels = 1}, "4 spatial sizes");
+    expect_no_field(data, "input", (fv_shape){.rank = -1, .channels = 1}, "-1 spatial sizes");
+    const int big = 0x7fffffff;
+    expect_no_field(data, "input", (fv_shape){.rank = 3, .size = {big, big, big}, .channels = big},
+                    "10 samples of 2147483647x2147483647x2147483647x2147483647 are more than any");
+    expect_no_field(data, "input", (fv_shape){.rank = 1, .size = {big}, .channels = big},
+                    "more than any memory holds");
+    expect_failure(fv_data_add(data, "input", number, NULL), FV_INVALID, "given no values");
+    assert_int_equal(fv_data_add(data, "input", number, (float[COUNT]){0}), FV_OK);
+    expect_no_field(data, "input", number, "has a field 'input' already");
+    expect_no_field(data, "", number, "the field ''");
+    expect_no_field(data, "two words", number, "the field 'two words': a name has 1 to 31");
+    expect_no_field(data, "12345678901234567890123456789012", number, "1 to 31");
+    char name[] = "0";
+    for (int i = 0; i < FV_MOST_FIELDS; i++, name[0]++)
+        assert_int_equal(fv_data_add(data, name, number, (float[COUNT]){0}), FV_OK);
+    expect_no_field(data, name, number, "one too many: at most 8 beside the input");
+    assert_int_equal(fv_data_classes(data), 0);
+    float values[1];
+    int label = 9;
+    assert_int_equal(fv_data_sample(data, 0, values, &label), FV_OK);
+    assert_int_equal(label, 0); /* there is none */
+    fv_data_free(data);
+}
+
+static void expect_classes(int classes, float label, fv_shape shape) {
+    float values[2 * 2] = {1, label, 0, -1};
+    fv_data *data = fv_data_new(2);
+    if (!data || fv_data_add(data, "input", (fv_shape){.channels = 2}, values) ||
+        fv_data_add(data, "label", shape, values))
+        fail_msg("%s", fv_error_message());
+    assert_int_equal(fv_data_classes(data), classes);
+    int first;
+    assert_int_equal(fv_data_sample(data, 1, values, &first), FV_OK);
+    fv_data_free(data);
+}
+
+/* Largest index + 1 over all places, where all values are indices. */
+static void classes_of_labels(void **state) {
+    (void)state;
+    const fv_shape map = {.rank = 1, .size = {2}, .channels = 1};
+    expect_classes(6, 5, number);
+    expect_classes(2, -7, number);
+    expect_classes(6, 5, map);
+    expect_classes(0, 5, (fv_shape){.channels = 2}); /* values, not indices */
+    const float none[] = {0.5f, 1e9f, -1e9f, (float)(0.0 / 0.0), 1.0f / 0.0f};
+    for (int i = 0; i < 5; i++)
+        expect_classes(0, none[i], number);
+}
+
+static void fields_without_memory(void **state) {
+    (void)state;
+    const fv_shape shape = {.channels = 6};
+    for (int failures = 0; failures < 4; failures++) {
+        allocations_left = failures;
+        fv_data *data = fv_data_new(COUNT);
+        fv_status status = data ? fv_data_add_bytes(data, "input", shape, pixels) : FV_MEMORY;
+        if (!status)
+            status = fv_data_add(data, "label", number, (float[COUNT]){0});
+        allocations_left = -1;
+        expect_failure(status, FV_MEMORY, "out of memory");
+        fv_data_free(data);
+    }
+}
+
+/* Floats and all fields come in the order of the epochs, in the arrays of their fields. */
+static void batches_with_fields(void **state) {
+    (void)state;
+    fv_data *whole = make_fields(), *slice = fv_data_slice(whole, 2, 7);
+    assert_non_null(slice);
+    const fv_data *sets[] = {whole, slice};
+    for (int set = 0; set < 2; set++) {
+        fv_loader *loader = fv_loader_new(sets[set], 4, 9, FV_LAST_CARRY, 0);
+        assert_non_null(loader);
+        for (int64_t step = 0; step < STEPS; step++) {
+            uint32_t epochs[4], indices[4], first = sets[set]->first;
+            int samples =
+                wanted_batch((int)sets[set]->count, 4, 9, FV_LAST_CARRY, step, epochs, indices);
+            const fv_batch *got = fv_loader_next(loader);
+            assert_non_null(got);
+            assert_int_equal(got->samples, samples);
+            assert_false(got->bytes);
+            for (int i = 0; i < samples; i++) {
+                assert_int_equal(got->epochs[i], epochs[i]);
+                assert_int_equal(got->indices[i], first + indices[i]);
+                check_fields(got->indices[i], got->source[i], got->targets[0] + 4 * i,
+                             got->targets[1][i], got->targets[2][i]);
+            }
+        }
+        fv_loader_free(loader);
+    }
+    fv_data_free(slice);
+    fv_data_free(whole);
+}
+
+static void loader_of_fields_without_memory(void **state) {
+    (void)state;
+    fv_data *data = make_fields();
+    fv_loader *loader = NULL;
+    int failures = -1;
+    while (!loader) {
+        allocations_left = ++failures;
+        loader = fv_loader_new(data, 3, 1, FV_LAST_SHORT, 0);
+        allocations_left = -1;
+        if (!loader)
+            expect_message("out of memory");
+    }
+    assert_int_equal(failures, 1 + 1 + 2 * (1 + 3 + 3)); /* loader, order, two slots */
+    fv_loader_free(loader);
+    fv_data_free(data);
+}
+
+/* A field whose target is NULL is left out; a slice counts from its own start. */
+static void samples_pointed_at(void **state) {
+    (void)state;
+    fv_data *data = make_fields(), *slice = fv_data_slice(data, 3, 6);
+    assert_non_null(slice);
+    const void *source[2];
+    float mask[8], label[2], age[2] = {-1, -1};
+    fv_data_point(slice, 2, 2, source, (float *[]){mask, label, NULL});
+    for (uint32_t i = 0; i < 2; i++) {
+        check_fields(5 + i, source[i], mask + 4 * i, label[i], (float)(5 + i) / 2);
+        assert_true(age[i] == -1);
+    }
+    fv_data_point(slice, 5, 1, source, (float *[]){NULL, NULL, age});
+    assert_true(age[0] == 4 && age[1] == -1);
+    fv_data_free(slice);
+    fv_data_free(data);
+}
+
+/* Floats stay floats, below 0 and above 255 too; the other fields are those of the original. */
+static void float_inputs_resized(void **state) {
+    (void)state;
+    const fv_shape shape = {.rank = 2, .size = {1, 1}, .channels = 1};
+    float values[] = {-1.25f, 300.5f};
+    fv_data *data = fv_data_new(2), *made;
+    if (!data || fv_data_add(data, "input", shape, values) ||
+        fv_data_add(data, "age", number, values))
+        fail_msg("%s", fv_error_message());
+    fv_net *net = fv_net_parse("input 2x2x1 resize=bilinear\nflatten\ndense 2 softmax", "a.net");
+    assert_non_null(net);
+    fv_data *part = fv_data_slice(data, 1, 1);
+    const fv_data *fitted = part;
+    assert_int_equal(fv_data_fit(net, &fitted, &made), FV_OK);
+    assert_ptr_equal(fitted, made);
+    assert_false(fv_data_bytes(made));
+    for (int i = 0; i < 4; i++)
+        assert_true(made->columns[0].floats[i] == 300.5f);
+    assert_ptr_equal(made->columns[1].floats, part->columns[1].floats);
+    assert_int_equal(fv_data_shape(made).size[1], 2);
+    assert_int_equal(fv_data_shape(part).size[1], 1);
+    fv_data_free(made);
+    fitted = part;
+    for (int failures = 0; failures < 5; failures++) {
+        allocations_left = failures;
+        fv_status status = fv_data_fit(net, &fitted, &made);
+        allocations_left = -1;
+        fitted = part;
+        expect_failure(status, FV_MEMORY, "out of memory");
+        assert_null(made);
+    }
+    fv_data_free(part);
+    fv_data_free(data);
+    fv_net_free(net);
+}
+
+/* ---- Folders ----------------------------------------------------------------------------- */
 
 static void make_sub_folder(const char *name) {
     assert_int_equal(mkdir(in_folder(name), 0777), 0);
@@ -409,6 +675,136 @@ static void bad_folders(void **state) {
     expect_message("leave only one there");
 }
 
+/* ---- Folders of arrays ------------------------------------------------------------------- */
+
+/* A .npy file of `count` values of `size` bytes. */
+static void write_array(const char *name, const char *type, const char *shape, const void *values,
+                        size_t count, size_t size) {
+    char file[1024] = "\x93NUMPY\1\0\166\0", dictionary[118];
+    snprintf(dictionary, sizeof dictionary,
+             "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    snprintf(file + 10, 119, "%-117s\n", dictionary);
+    assert_true(128 + count * size <= sizeof file);
+    memcpy(file + 128, values, count * size);
+    write_file(in_folder(name), file, 128 + count * size);
+}
+
+static void write_bytes(const char *name, const char *shape, size_t count) {
+    uint8_t values[256];
+    for (size_t i = 0; i < count; i++)
+        values[i] = (uint8_t)(i % 200);
+    write_array(name, "|u1", shape, values, count, 1);
+}
+
+static void a_folder_of_arrays(void **state) {
+    (void)state;
+    make_sub_folder("c");
+    const char *place = in_folder("c");
+    const int64_t numbers[] = {2, 0, 6};
+    const double doubles[] = {0.5, -1, 2.25};
+    float floats[3 * 4];
+    for (int i = 0; i < 12; i++)
+        floats[i] = (float)i / 4;
+    write_bytes("c/train-input.npy", "(3, 2, 4, 1)", 24);
+    write_array("c/train-label.npy", "<i8", "(3,)", numbers, 3, 8);
+    write_array("c/train-age.npy", "<f8", "(3, 1)", doubles, 3, 8);
+    write_bytes("c/train-mask.npy", "(3, 2, 2, 2)", 24);
+    write_array("c/test-input.npy", "<f4", "(3, 4)", floats, 12, 4);
+    write_array("c/val-input.npy", "<f4", "(1, 1, 1, 2, 6)", floats, 12, 4);
+    write_file(in_folder("c/train-notes.txt"), "x", 1);
+    write_file(in_folder("c/training-input.npy"), "x", 1);
+    fv_data *data = fv_data_open(place, "train");
+    if (!data)
+        fail_msg("%s", fv_error_message());
+    const char *const names[] = {"input", "age", "label", "mask"};
+    const int ranks[] = {2, 0, 0, 2};
+    for (int i = 0; i < 4; i++) {
+        fv_shape shape;
+        assert_string_equal(fv_data_field(data, i, &shape), names[i]);
+        assert_int_equal(shape.rank, ranks[i]);
+        assert_int_equal(shape.channels, i == 3 ? 2 : 1);
+    }
+    assert_null(fv_data_field(data, 4, NULL));
+    assert_int_equal(fv_data_count(data), 3);
+    assert_int_equal(fv_data_classes(data), 7);
+    assert_true(fv_data_bytes(data));
+    assert_string_equal(fv_data_place(data), place);
+    const void *source[1];
+    float age[1], label[1], mask[8];
+    fv_data_point(data, 2, 1, source, (float *[]){age, label, mask});
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(((const uint8_t *)source[0])[i], 16 + i);
+        assert_true(mask[i] == (float)(16 + i));
+    }
+    assert_true(age[0] == 2.25f && label[0] == 6);
+    fv_data_free(data);
+    data = fv_data_open(place, "test"); /* vectors, and nothing but inputs */
+    assert_non_null(data);
+    assert_int_equal(fv_data_shape(data).rank, 0);
+    assert_int_equal(fv_data_shape(data).channels, 4);
+    assert_false(fv_data_bytes(data));
+    float values[12];
+    int none = 9;
+    assert_int_equal(fv_data_sample(data, 2, values, &none), FV_OK);
+    assert_true(values[3] == 2.75f && none == 0);
+    fv_data_free(data);
+    data = fv_data_open(place, "val");
+    assert_non_null(data);
+    assert_int_equal(fv_data_shape(data).rank, 3);
+    assert_int_equal(fv_data_shape(data).size[2], 2);
+    assert_int_equal(fv_data_shape(data).channels, 6);
+    fv_data_free(data);
+}
+
+static void bad_folders_of_arrays(void **state) {
+    (void)state;
+    make_sub_folder("d");
+    char place[512];
+    snprintf(place, sizeof place, "%s", in_folder("d"));
+    expect_no_data(place, "train", "or an array train-input.npy");
+    assert_int_equal(fv_error_status(), FV_IO);
+    write_bytes("d/train-label.npy", "(3,)", 3);
+    expect_no_data(place, "train", "d/train-label.npy is there, but not ");
+    expect_message("d/train-input.npy, the samples themselves");
+    write_bytes("d/train-input.npy", "(3,)", 3);
+    expect_no_data(place, "train", "train-input.npy: has 1 axes, expected 2 to 5");
+    write_bytes("d/train-input.npy", "(4, 2)", 8);
+    expect_no_data(place, "train", "train-label.npy has 3 samples, but ");
+    expect_message("train-input.npy has 4");
+    write_bytes("d/train-input.npy", "(3, 2)", 6);
+    write_bytes("d/train-label.npy", "()", 1);
+    expect_no_data(place, "train", "train-label.npy: has 0 axes, expected 1 to 5");
+    write_bytes("d/train-label.npy", "(3, 1000000)", 3);
+    expect_no_data(place, "train", "train-label.npy: cut off");
+    write_bytes("d/train-label.npy", "(3, 4294967296, 4294967296, 4294967296)", 3);
+    expect_no_data(place, "train", "more values than any memory holds");
+    write_bytes("d/train-label.npy", "(3, 0)", 3);
+    expect_no_data(place, "train", "train-label.npy: the array is empty");
+    write_array("d/train-label.npy", "<U1", "(3,)", "aaaabbbbcccc", 3, 4);
+    expect_no_data(place, "train", "dtype '<U1' is not read");
+    write_bytes("d/train-label.npy", "(3,)", 3);
+    write_bytes("d/train-a b.npy", "(3,)", 3);
+    expect_no_data(place, "train", "train-a b.npy: the field 'a b'");
+    remove(in_folder("d/train-a b.npy"));
+    write_bytes("d/train-12345678901234567890123456789012.npy", "(3,)", 3);
+    expect_no_data(place, "train", "name of a field has at most 31 letters");
+    remove(in_folder("d/train-12345678901234567890123456789012.npy"));
+    write_idx("d/train-images-idx3-ubyte", 3, 3, 256);
+    expect_no_data(place, "train", "two data sets for 'train': ");
+    expect_message("d/train-images-idx3-ubyte and ");
+    expect_message("d/train-input.npy; leave only");
+    remove(in_folder("d/train-images-idx3-ubyte"));
+    char name[] = "d/train-0.npy";
+    for (; name[8] < '8'; name[8]++)
+        write_bytes(name, "(3,)", 3);
+    expect_no_data(place, "train", "one array too many: at most 9 for each split");
+    remove(in_folder("d/train-0.npy"));
+    fv_data *data = fv_data_open(place, "train");
+    assert_non_null(data);
+    assert_string_equal(fv_data_field(data, 8, NULL), "label");
+    fv_data_free(data);
+}
+
 static void known_sets(void **state) {
     (void)state;
     unsetenv("HOME");
@@ -459,10 +855,8 @@ static void table_of_known_sets(void **state) {
     assert_int_equal(classes, 0);
 }
 
-static void data_without_memory(void **state) {
-    (void)state;
+static void open_without_memory(const char *place) {
     fv_data *data = NULL;
-    const char *place = in_folder("a");
     int failures = -1;
     while (!data) {
         allocations_left = ++failures;
@@ -473,6 +867,12 @@ static void data_without_memory(void **state) {
     }
     assert_true(failures > 4);
     fv_data_free(data);
+}
+
+static void data_without_memory(void **state) {
+    (void)state;
+    open_without_memory(in_folder("a"));
+    open_without_memory(in_folder("c"));
 }
 
 /* ---- Real data --------------------------------------------------------------------------- */
@@ -495,9 +895,9 @@ static void real_mnist(void **state) {
     int zeros = 0;
     double sum = 0;
     for (size_t i = 0; i < 60000; i++)
-        zeros += train->labels[i] == 0;
+        zeros += fv_data_label(train)->bytes[i] == 0;
     for (size_t i = 0; i < 60000 * (size_t)784; i++)
-        sum += train->pixels[i];
+        sum += train->columns[0].bytes[i];
     assert_int_equal(zeros, 5923);
     double mean = sum / (60000.0 * 784 * 255); /* 0.1307, as in every tutorial */
     assert_true(mean > 0.13065 && mean < 0.13067);
@@ -546,8 +946,18 @@ int main(void) {
         cmocka_unit_test(loader_without_memory),
         cmocka_unit_test(slices),
         cmocka_unit_test(slices_out_of_bounds),
+        cmocka_unit_test(fields_in_memory),
+        cmocka_unit_test(fields_refused),
+        cmocka_unit_test(classes_of_labels),
+        cmocka_unit_test(fields_without_memory),
+        cmocka_unit_test(batches_with_fields),
+        cmocka_unit_test(loader_of_fields_without_memory),
+        cmocka_unit_test(samples_pointed_at),
+        cmocka_unit_test(float_inputs_resized),
         cmocka_unit_test(a_folder),
         cmocka_unit_test(bad_folders),
+        cmocka_unit_test(a_folder_of_arrays),
+        cmocka_unit_test(bad_folders_of_arrays),
         cmocka_unit_test(known_sets),
         cmocka_unit_test(table_of_known_sets),
         cmocka_unit_test(data_without_memory),

@@ -1,5 +1,13 @@
-/* Data sets inside the library. Samples stay bytes in memory; the loader batches them in the
- * order of a permutation while the last batch trains. Called by train and the public functions. */
+/* Data sets inside the library: named fields of as many samples each, which stay bytes in memory
+ * where they are; the loader batches them in the order of a permutation while the last batch
+ * trains. Called by train and the public functions.
+ *
+ * A folder is opened as a data set by its files' names. For each split it holds
+ * - two IDX files, of pictures (field "input") and of labels (field "label"), or
+ * - arrays SPLIT-FIELD.npy: train-input.npy, train-label.npy, test-mask.npy ... Their first axis is
+ *   the samples, the last one the channels, those between are spatial; where there is one axis only
+ *   (not in the input), a sample is one number. uint8 stays bytes, other types become floats.
+ * Fields are in the order of their names, after the input. */
 #ifndef FV_DATA_DATA_H
 #define FV_DATA_DATA_H
 
@@ -7,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { FV_MOST_FIELDS = 8 };
+enum { FV_MOST_FIELDS = 8 }; /* beside the input */
 
 /* What samples consist of: the input, a label, a mask ... */
 typedef struct fv_field {
@@ -15,27 +23,42 @@ typedef struct fv_field {
     fv_shape shape; /* of one sample */
 } fv_field;
 
-/* A data set with its memory, or (with `owner` set) a view of another's samples. */
+/* A field with its values, all samples one after another: `bytes` or `floats`, the other NULL. */
+typedef struct fv_column {
+    fv_field field;
+    size_t values; /* of one sample */
+    uint8_t *bytes;
+    float *floats;
+    bool borrowed; /* from another data set, which frees them */
+} fv_column;
+
 struct fv_data {
-    const fv_data *owner; /* of the memory; NULL: this one */
-    fv_shape shape;
     size_t count;
-    uint8_t *pixels; /* count x fv_shape_count(&shape) bytes */
-    uint8_t *labels; /* count of them */
-    uint32_t first;  /* index of sample 0 in the owner's order */
-    int classes;
+    int column_count;
+    fv_column columns[1 + FV_MOST_FIELDS]; /* the input first */
+    uint32_t first; /* of a view: index of its sample 0 in the order of the set that it shows */
+    int classes;    /* largest label + 1; 0: no labels that are class indices */
     const char *const *class_names; /* `classes` of them, static; NULL: not known */
-    char *place;
+    char *place;                    /* its folder, or "memory" */
 };
 
+/* FV_OK when the set has its input, without which it can be used for nothing. */
+fv_status fv_data_ready(const fv_data *data);
+/* As fv_data_add(), but takes over `bytes` or `floats` (the other NULL), also where it fails. */
+fv_status fv_data_keep(fv_data *data, const char *field, const fv_shape *shape, uint8_t *bytes,
+                       float *floats);
 /* Whether the inputs are bytes. */
 bool fv_data_bytes(const fv_data *data);
 /* The fields without the input; returns their number. */
 int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]);
+/* The column of the field "label"; NULL: none. */
+const fv_column *fv_data_label(const fv_data *data);
 /* Of samples [first, first + count): points `source` at the inputs, and writes field f (without the
  * input) as floats to targets[f], one sample after another; not where that is NULL. */
 void fv_data_point(const fv_data *data, size_t first, int count, const void **source,
                    float *const *targets);
+/* Samples [first, first + count) of a column as floats. */
+void fv_column_read(const fv_column *column, size_t first, size_t count, float *values);
 
 /* Reads an IDX file, gzipped or not (told by its first bytes): unsigned bytes, 1 to 4 axes. The
  * whole of it is checked: magic, count against length, nothing after the end. sizes[0] is the
@@ -49,9 +72,22 @@ const char *const *fv_known_classes(const char *name, int *classes);
 fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
                         size_t sizes[5], float **values);
 
+/* A .npy file as it is: its values stay bytes where they are uint8, else they become floats; the
+ * other is NULL. They lie where the file was read to, so it needs no more memory than the file.
+ * Freed with fv_free. */
+typedef struct fv_npy {
+    int rank;
+    size_t sizes[5];
+    uint8_t *bytes;
+    float *floats;
+} fv_npy;
+
+fv_status fv_read_npy_values(const char *path, fv_npy *array);
+
 /* Where the samples are of another size than the net's input, and its input line says how to
- * resize: points *data to *made, all samples resized and rounded to bytes, which the caller frees.
- * Else changes nothing: *made is NULL. */
+ * resize: points *data to *made, all inputs resized (bytes are rounded to bytes), the other fields
+ * borrowed from *data, which must outlive it; the caller frees it. Else changes nothing: *made is
+ * NULL. */
 fv_status fv_data_fit(const fv_net *net, const fv_data **data, fv_data **made);
 
 /* The order of an epoch: a true permutation of 0..count-1, a function of seed and epoch alone. */

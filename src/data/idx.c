@@ -1,5 +1,5 @@
 /* Reads IDX files, the format of MNIST: bytes 0, 0, type, axes; each axis' size as a big-endian
- * 32-bit number; then the values. Plain or gzipped, told by the first bytes. Called by set.c. */
+ * 32-bit number; then the values. Plain or gzipped, told by the first bytes. Called by folder.c. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"

@@ -1,5 +1,5 @@
 /* The data sets that fovea knows by name: what they are, how to get them, their class names, and
- * where they lie on this machine. Called by set.c and, through fovea.h, by `fovea data`. */
+ * where they lie on this machine. Called by folder.c and, through fovea.h, by `fovea data`. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"

@@ -1,6 +1,6 @@
-/* The loader: a thread of its own copies the samples of the next batch together while the caller
- * works on the last one. Two slots: one is the caller's, the other is being filled. Called by the
- * training loop. */
+/* The loader: a thread of its own copies the samples of the next batch together, field by field,
+ * while the caller works on the last one. Two slots: one is the caller's, the other is being
+ * filled. Called by the training loop. */
 #include "base/alloc.h"
 #include "base/status.h"
 #include "data/data.h"
@@ -9,10 +9,10 @@
 #include <string.h>
 
 typedef struct batch_slot {
-    uint8_t *bytes;
-    const void **source; /* of each sample in `bytes` */
-    float *labels;
-    const float *targets[FV_MOST_FIELDS];
+    uint8_t *inputs;                      /* bytes or floats */
+    const void **source;                  /* of each sample in `inputs` */
+    float *fields[FV_MOST_FIELDS];        /* the others, without the input */
+    const float *targets[FV_MOST_FIELDS]; /* the same, for the batch */
     uint32_t *epochs, *indices;
     fv_batch batch;
 } batch_slot;
@@ -65,6 +65,16 @@ static bool locate_step(const fv_loader *loader, int64_t step, uint32_t *epoch, 
     return end > first && (end - 1) / count <= UINT32_MAX;
 }
 
+static void copy_sample(const fv_loader *loader, batch_slot *slot, int place, uint32_t index) {
+    const fv_data *data = loader->data;
+    const void *source;
+    float *targets[FV_MOST_FIELDS];
+    for (int f = 0; f + 1 < data->column_count; f++)
+        targets[f] = slot->fields[f] + (size_t)place * data->columns[f + 1].values;
+    fv_data_point(data, index, 1, &source, targets);
+    memcpy(slot->inputs + (size_t)place * loader->sample_size, source, loader->sample_size);
+}
+
 static bool fill_slot(fv_loader *loader, batch_slot *slot) {
     const fv_data *data = loader->data;
     uint32_t epoch;
@@ -82,9 +92,7 @@ static bool fill_slot(fv_loader *loader, batch_slot *slot) {
             loader->ordered = true;
         }
         uint32_t index = loader->order[position];
-        memcpy(slot->bytes + (size_t)i * loader->sample_size,
-               data->pixels + index * loader->sample_size, loader->sample_size);
-        slot->labels[i] = data->labels[index];
+        copy_sample(loader, slot, i, index);
         slot->epochs[i] = epoch;
         slot->indices[i] = data->first + index;
     }
@@ -116,29 +124,49 @@ static void *run_filler(void *argument) {
     return NULL;
 }
 
-static bool make_slot(batch_slot *slot, size_t capacity, size_t sample_size) {
+/* Memory for `capacity` samples of `size` bytes; NULL with a message. */
+static void *make_array(size_t capacity, size_t size) {
     size_t bytes;
-    if (!fv_size_product(capacity, sample_size, &bytes)) {
-        fv_fail(FV_MEMORY, "a batch of %zu samples of %zu bytes is larger than any memory",
-                capacity, sample_size);
+    if (fv_size_product(capacity, size, &bytes))
+        return fv_alloc(bytes, 1);
+    fv_fail(FV_MEMORY, "a batch of %zu samples of %zu bytes is larger than any memory", capacity,
+            size);
+    return NULL;
+}
+
+static bool make_slot(batch_slot *slot, size_t capacity, const fv_loader *loader) {
+    const fv_data *data = loader->data;
+    slot->inputs = make_array(capacity, loader->sample_size);
+    if (!slot->inputs)
         return false;
+    for (int f = 0; f + 1 < data->column_count; f++) {
+        slot->fields[f] = make_array(capacity, data->columns[f + 1].values * sizeof(float));
+        if (!slot->fields[f])
+            return false;
+        slot->targets[f] = slot->fields[f];
     }
-    slot->bytes = fv_alloc(bytes, 1);
     slot->source = fv_alloc(capacity, sizeof *slot->source);
-    slot->labels = fv_alloc(capacity, sizeof *slot->labels);
     slot->epochs = fv_alloc(capacity, sizeof *slot->epochs);
     slot->indices = fv_alloc(capacity, sizeof *slot->indices);
-    if (!slot->bytes || !slot->source || !slot->labels || !slot->epochs || !slot->indices)
+    if (!slot->source || !slot->epochs || !slot->indices)
         return false;
     for (size_t i = 0; i < capacity; i++)
-        slot->source[i] = slot->bytes + i * sample_size;
-    slot->targets[0] = slot->labels;
+        slot->source[i] = slot->inputs + i * loader->sample_size;
     slot->batch = (fv_batch){.source = slot->source,
-                             .bytes = true,
+                             .bytes = fv_data_bytes(data),
                              .targets = slot->targets,
                              .epochs = slot->epochs,
                              .indices = slot->indices};
     return true;
+}
+
+static void free_slot(batch_slot *slot) {
+    fv_free(slot->inputs);
+    for (int f = 0; f < FV_MOST_FIELDS; f++)
+        fv_free(slot->fields[f]);
+    fv_free(slot->source);
+    fv_free(slot->epochs);
+    fv_free(slot->indices);
 }
 
 /* The thread takes no signals: they are for the threads of the program. */
@@ -163,6 +191,8 @@ static bool check_arguments(const fv_data *data, int batch, fv_last_batch last,
                 batch, (long long)first_step);
         return false;
     }
+    if (fv_data_ready(data))
+        return false;
     if (data->count < 1 || data->count > UINT32_MAX) {
         fv_fail(FV_INVALID, "a data set of %zu samples; expected 1 to %u", data->count, UINT32_MAX);
         return false;
@@ -188,7 +218,7 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
     loader->seed = seed;
     loader->last = last;
     loader->epoch_steps = fv_epoch_steps(data->count, batch, last);
-    loader->sample_size = fv_shape_count(&data->shape);
+    loader->sample_size = data->columns[0].values * (fv_data_bytes(data) ? 1 : sizeof(float));
     loader->step = first_step;
     pthread_mutex_init(&loader->mutex, NULL);
     pthread_cond_init(&loader->changed, NULL);
@@ -196,8 +226,8 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
     if (last != FV_LAST_CARRY && capacity > data->count)
         capacity = data->count;
     loader->order = fv_alloc(data->count, sizeof *loader->order);
-    if (!loader->order || !make_slot(&loader->slots[0], capacity, loader->sample_size) ||
-        !make_slot(&loader->slots[1], capacity, loader->sample_size) || !start_filler(loader)) {
+    if (!loader->order || !make_slot(&loader->slots[0], capacity, loader) ||
+        !make_slot(&loader->slots[1], capacity, loader) || !start_filler(loader)) {
         fv_loader_free(loader);
         return NULL;
     }
@@ -229,13 +259,8 @@ void fv_loader_free(fv_loader *loader) {
         pthread_mutex_unlock(&loader->mutex);
         pthread_join(loader->thread, NULL);
     }
-    for (int i = 0; i < 2; i++) {
-        fv_free(loader->slots[i].bytes);
-        fv_free(loader->slots[i].source);
-        fv_free(loader->slots[i].labels);
-        fv_free(loader->slots[i].epochs);
-        fv_free(loader->slots[i].indices);
-    }
+    for (int i = 0; i < 2; i++)
+        free_slot(&loader->slots[i]);
     fv_free(loader->order);
     pthread_mutex_destroy(&loader->mutex);
     pthread_cond_destroy(&loader->changed);

@@ -1,6 +1,6 @@
 /* Reads and writes .npy files (numpy.lib.format: "\x93NUMPY", version, header length, a Python
- * dictionary of dtype, order and shape, the values). Called by picture.c and, through fovea.h, by
- * the command. */
+ * dictionary of dtype, order and shape, the values). Called by picture.c, folder.c and, through
+ * fovea.h, by the command. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
@@ -208,14 +208,20 @@ static float read_value(const unsigned char *bytes, npy_type type) {
     }
 }
 
+/* All that is to be known before the values, `count` of them from *start on. */
+static fv_status read_start(const char *path, const unsigned char *file, size_t size,
+                            npy_header *header, size_t *start, npy_type *type, size_t *count) {
+    *header = (npy_header){0};
+    fv_status status = read_header(path, file, size, header, start);
+    return status ? status : check_header(path, header, size - *start, type, count);
+}
+
 fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
                         size_t sizes[5], float **values) {
-    npy_header header = {0};
-    size_t start = 0, count = 0;
-    npy_type type = NPY_F4;
-    fv_status status = read_header(path, file, size, &header, &start);
-    if (!status)
-        status = check_header(path, &header, size - start, &type, &count);
+    npy_header header;
+    size_t start, count;
+    npy_type type;
+    fv_status status = read_start(path, file, size, &header, &start, &type, &count);
     if (status)
         return status;
     float *array = fv_alloc(count, sizeof *array);
@@ -238,6 +244,35 @@ fv_status fv_read_npy(const char *path, int *rank, size_t sizes[5], float **valu
     status = fv_decode_npy(path, (const unsigned char *)file, size, rank, sizes, values);
     fv_free(file);
     return status;
+}
+
+fv_status fv_read_npy_values(const char *path, fv_npy *array) {
+    char *file;
+    size_t size, start, count;
+    npy_header header;
+    npy_type type;
+    fv_status status = fv_read_file(path, SIZE_MAX / 2, &file, &size);
+    if (status)
+        return status;
+    unsigned char *bytes = (unsigned char *)file;
+    status = read_start(path, bytes, size, &header, &start, &type, &count);
+    if (status) {
+        fv_free(file);
+        return status;
+    }
+    *array = (fv_npy){.rank = header.rank};
+    memcpy(array->sizes, header.sizes, sizeof header.sizes);
+    if (type == NPY_U1) {
+        array->bytes = memmove(bytes, bytes + start, count);
+        return FV_OK;
+    }
+    /* A float takes no more room than a value of the file, and is written in front of it. */
+    for (size_t i = 0; i < count; i++) {
+        float value = read_value(bytes + start + i * type_sizes[type], type);
+        memcpy(bytes + i * sizeof value, &value, sizeof value);
+    }
+    array->floats = (void *)bytes;
+    return FV_OK;
 }
 
 /* ---- Writing ------------------------------------------------------------------------------ */

@@ -1,200 +1,181 @@
-/* A data set in memory: opened from a folder with IDX files, cut into slices, read a sample at a
- * time. Called by train, the loader and, through fovea.h, by the command and users' programs. */
+/* A data set in memory: named fields added one by one, cut into slices, read a sample at a time.
+ * Called by folder.c, train, the loader and, through fovea.h, by the command and users' programs.
+ */
 #include "base/alloc.h"
-#include "base/file.h"
 #include "base/status.h"
-#include "base/text.h"
 #include "data/data.h"
-#include <dirent.h>
-#include <errno.h>
+#include "layers/layer.h"
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
-/* A split is the files whose names begin with one of its prefixes. */
-typedef struct data_split {
-    const char *name;
-    const char *prefixes[2];
-    const char *looked_for; /* for messages */
-} data_split;
+/* ---- Adding fields ---------------------------------------------------------------------------
+ */
 
-static const data_split splits[] = {
-    {"train", {"train-", "train-"}, "train-"},
-    {"val", {"val-", "val-"}, "val-"},
-    {"test", {"t10k-", "test-"}, "t10k- or test-"},
-};
-static const char *const split_names[] = {"train", "val", "test", NULL};
-
-typedef struct split_files {
-    char *pictures, *labels; /* paths */
-} split_files;
-
-static const data_split *find_split(const char *name) {
-    for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++)
-        if (strcmp(splits[i].name, name) == 0)
-            return &splits[i];
-    const char *nearest = fv_nearest(name, split_names);
-    fv_fail(FV_INVALID, "no split '%s': expected train, val or test%s%s%s", name,
-            nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
-    return NULL;
-}
-
-/* N of a file name that ends with idxN-ubyte or idxN-ubyte.gz; 0: another name. */
-static int name_axes(const char *name) {
-    size_t length = strlen(name), ending = strlen("idxN-ubyte");
-    if (length > 3 && strcmp(name + length - 3, ".gz") == 0)
-        length -= 3;
-    if (length < ending)
-        return 0;
-    const char *end = name + length - ending;
-    bool fits = strncmp(end, "idx", 3) == 0 && end[3] >= '1' && end[3] <= '4' &&
-                strncmp(end + 4, "-ubyte", 6) == 0;
-    return fits ? end[3] - '0' : 0;
-}
-
-static bool begins_with(const char *name, const char *prefix) {
-    return strncmp(name, prefix, strlen(prefix)) == 0;
-}
-
-/* Keeps the path of a file that was found for *slot; a second one is an error. */
-static fv_status keep_file(char **slot, const char *folder, const char *name, const char *what) {
-    fv_text text = {0};
-    fv_text_add(&text, "%s/%s", folder, name);
-    char *path = fv_text_take(&text);
-    if (!path)
-        return FV_MEMORY;
-    if (!*slot) {
-        *slot = path;
-        return FV_OK;
-    }
-    fv_status status =
-        fv_fail(FV_INVALID, "two files of %s: %s and %s; leave only one there", what, *slot, path);
-    fv_free(path);
-    return status;
-}
-
-/* Goes through the folder and keeps the split's two files. */
-static fv_status find_files(const char *folder, const data_split *split, split_files *files) {
-    DIR *directory = opendir(folder);
-    if (!directory)
-        return fv_fail(FV_IO, "cannot read the folder %s: %s", folder, strerror(errno));
-    fv_status status = FV_OK;
-    struct dirent *entry;
-    while (!status && (entry = readdir(directory))) {
-        const char *name = entry->d_name;
-        if (!begins_with(name, split->prefixes[0]) && !begins_with(name, split->prefixes[1]))
-            continue;
-        int axes = name_axes(name);
-        if (axes == 1 && strstr(name, "labels"))
-            status = keep_file(&files->labels, folder, name, "labels");
-        else if (axes > 1)
-            status = keep_file(&files->pictures, folder, name, "pictures");
-    }
-    closedir(directory);
-    if (!status && !files->pictures)
-        status = fv_fail(FV_IO,
-                         "%s has no pictures for '%s': looked for a file that begins with %s and "
-                         "ends with idxN-ubyte or idxN-ubyte.gz, N 2 to 4",
-                         folder, split->name, split->looked_for);
-    if (!status && !files->labels)
-        status = fv_fail(FV_IO,
-                         "%s has no labels for '%s': looked for a file that begins with %s, has "
-                         "'labels' in its name and ends with idx1-ubyte or idx1-ubyte.gz",
-                         folder, split->name, split->looked_for);
-    return status;
-}
-
-static fv_status read_pictures(fv_data *data, const char *path) {
-    int rank;
-    size_t sizes[4];
-    fv_status status = fv_read_idx(path, &rank, sizes, &data->pixels);
-    if (status)
-        return status;
-    if (rank < 2)
-        return fv_fail(FV_FORMAT, "%s: has 1 axis, expected 2 to 4: samples and their sizes", path);
-    /* The axes after the count are spatial: pictures of one channel, or a volume. */
-    data->shape = (fv_shape){.rank = rank - 1, .channels = 1};
-    for (int axis = 1; axis < rank; axis++) {
-        if (sizes[axis] > INT_MAX)
-            return fv_fail(FV_FORMAT, "%s: axis %d has size %zu, expected %d or less", path,
-                           axis + 1, sizes[axis], INT_MAX);
-        data->shape.size[axis - 1] = (int)sizes[axis];
-    }
-    data->count = sizes[0];
-    return FV_OK;
-}
-
-static fv_status read_labels(fv_data *data, const split_files *files) {
-    int rank;
-    size_t sizes[4];
-    fv_status status = fv_read_idx(files->labels, &rank, sizes, &data->labels);
-    if (status)
-        return status;
-    if (rank != 1)
-        return fv_fail(FV_FORMAT, "%s: labels with %d axes, expected 1", files->labels, rank);
-    if (sizes[0] != data->count)
-        return fv_fail(FV_FORMAT, "%s has %zu labels, but %s has %zu pictures", files->labels,
-                       sizes[0], files->pictures, data->count);
-    return FV_OK;
-}
-
-/* A set whose labels go past the known classes is not the known one: it has no names. */
-static void count_classes(fv_data *data, const char *name) {
-    int largest = 0, known;
-    for (size_t i = 0; i < data->count; i++)
-        largest = data->labels[i] > largest ? data->labels[i] : largest;
-    const char *const *names = fv_known_classes(name, &known);
-    data->classes = largest < known ? known : largest + 1;
-    data->class_names = largest < known ? names : NULL;
-}
-
-/* The folder of a data set: a path, or a name to be looked for. Known names go first. */
-static char *find_folder(const char *name) {
-    int known;
-    bool slash = strchr(name, '/') != NULL;
-    fv_known_classes(name, &known);
-    if (!known && fv_is_folder(name))
-        return fv_copy_string(name);
-    if (!slash && *name)
-        return fv_data_find(name);
-    fv_fail(FV_IO, "no folder '%s'; `fovea data` lists the known data sets", name);
-    return NULL;
-}
-
-fv_data *fv_data_open(const char *name, const char *split_name) {
-    const data_split *split = find_split(split_name);
-    char *folder = split ? find_folder(name) : NULL;
-    fv_data *data = folder ? fv_alloc(1, sizeof *data) : NULL;
-    if (!data) {
-        fv_free(folder);
+fv_data *fv_data_new(size_t count) {
+    if (count < 1) {
+        fv_fail(FV_INVALID, "a data set needs 1 sample or more");
         return NULL;
     }
-    data->place = folder;
-    split_files files = {0};
-    fv_status status = find_files(folder, split, &files);
-    if (!status)
-        status = read_pictures(data, files.pictures);
-    if (!status)
-        status = read_labels(data, &files);
-    fv_free(files.pictures);
-    fv_free(files.labels);
-    if (status) {
-        fv_data_free(data);
+    fv_data *data = fv_alloc(1, sizeof *data);
+    if (!data)
+        return NULL;
+    data->count = count;
+    data->place = fv_copy_string("memory");
+    if (!data->place) {
+        fv_free(data);
         return NULL;
     }
-    count_classes(data, name);
     return data;
 }
 
-void fv_data_free(fv_data *data) {
-    if (data && !data->owner) {
-        fv_free(data->pixels);
-        fv_free(data->labels);
-        fv_free(data->place);
+static const fv_column *find_column(const fv_data *data, const char *name) {
+    for (int i = 0; i < data->column_count; i++)
+        if (strcmp(data->columns[i].field.name, name) == 0)
+            return &data->columns[i];
+    return NULL;
+}
+
+static fv_status check_name(const fv_data *data, const char *name) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  "_-.";
+    const size_t most = sizeof data->columns[0].field.name - 1;
+    size_t length = strlen(name);
+    if (length < 1 || length > most || name[strspn(name, allowed)])
+        return fv_fail(FV_INVALID,
+                       "the field '%.64s': a name has 1 to %zu letters (A to Z), digits, '_', '-' "
+                       "or '.'",
+                       name, most);
+    if (find_column(data, name))
+        return fv_fail(FV_INVALID, "the data set has a field '%s' already", name);
+    if (data->column_count == 0 && strcmp(name, "input") != 0)
+        return fv_fail(FV_INVALID, "the field '%s' comes before the input: add 'input' first",
+                       name);
+    if (data->column_count > FV_MOST_FIELDS)
+        return fv_fail(FV_INVALID, "the field '%s' is one too many: at most %d beside the input",
+                       name, FV_MOST_FIELDS);
+    return FV_OK;
+}
+
+/* All values of the set must fit memory as floats. */
+static fv_status check_shape(const fv_data *data, const char *name, const fv_shape *shape,
+                             size_t *values) {
+    char text[64];
+    bool good = shape->rank >= 0 && shape->rank <= 3;
+    if (!good)
+        return fv_fail(FV_INVALID, "the field '%s' has %d spatial sizes, expected 0 to 3", name,
+                       shape->rank);
+    for (int axis = 0; axis < shape->rank; axis++)
+        good = good && shape->size[axis] > 0;
+    if (!good || shape->channels < 1)
+        return fv_fail(FV_INVALID, "the field '%s' is of %s: all sizes must be 1 or more", name,
+                       fv_shape_text(shape, text));
+    *values = (size_t)shape->channels;
+    for (int axis = 0; good && axis < shape->rank; axis++)
+        good = fv_size_product(*values, (size_t)shape->size[axis], values);
+    size_t bytes;
+    if (!good || !fv_size_product(*values, sizeof(float), &bytes) ||
+        !fv_size_product(bytes, data->count, &bytes))
+        return fv_fail(FV_INVALID,
+                       "the field '%s': %zu samples of %s are more than any memory holds", name,
+                       data->count, fv_shape_text(shape, text));
+    return FV_OK;
+}
+
+/* Largest class index + 1; 0 where some value is none. Negative ones are of no class. */
+static int count_classes(const fv_column *column, size_t count) {
+    const float most = 1 << 24; /* up to there floats hold all whole numbers */
+    float largest = -1;
+    for (size_t i = 0; i < count * column->values; i++) {
+        float value = column->bytes ? (float)column->bytes[i] : column->floats[i];
+        if (!(fabsf(value) < most) || value != truncf(value))
+            return 0;
+        largest = value > largest ? value : largest;
     }
+    return (int)largest + 1;
+}
+
+/* The name and shape are checked. */
+static void append(fv_data *data, const char *name, const fv_shape *shape, size_t values,
+                   uint8_t *bytes, float *floats) {
+    fv_column *column = &data->columns[data->column_count++];
+    *column = (fv_column){.values = values, .bytes = bytes, .floats = floats};
+    memcpy(column->field.name, name, strlen(name) + 1);
+    column->field.shape = (fv_shape){.rank = shape->rank, .channels = shape->channels};
+    memcpy(column->field.shape.size, shape->size, (size_t)shape->rank * sizeof shape->size[0]);
+    if (strcmp(name, "label") == 0 && shape->channels == 1)
+        data->classes = count_classes(column, data->count);
+}
+
+fv_status fv_data_keep(fv_data *data, const char *field, const fv_shape *shape, uint8_t *bytes,
+                       float *floats) {
+    size_t values;
+    fv_status status = check_name(data, field);
+    if (!status)
+        status = check_shape(data, field, shape, &values);
+    if (status) {
+        fv_free(bytes);
+        fv_free(floats);
+        return status;
+    }
+    append(data, field, shape, values, bytes, floats);
+    return FV_OK;
+}
+
+/* Copies `values` of `size` bytes each into new memory. */
+static fv_status copy_values(const fv_data *data, const char *field, const fv_shape *shape,
+                             const void *values, size_t size, void **copy) {
+    size_t sample;
+    fv_status status = check_name(data, field);
+    if (!status)
+        status = check_shape(data, field, shape, &sample);
+    if (!status && !values)
+        status = fv_fail(FV_INVALID, "the field '%s' is given no values", field);
+    if (status)
+        return status;
+    *copy = fv_alloc(data->count * sample, size);
+    if (!*copy)
+        return FV_MEMORY;
+    memcpy(*copy, values, data->count * sample * size);
+    return FV_OK;
+}
+
+fv_status fv_data_add(fv_data *data, const char *field, fv_shape shape, const float *values) {
+    void *copy;
+    fv_status status = copy_values(data, field, &shape, values, sizeof *values, &copy);
+    return status ? status : fv_data_keep(data, field, &shape, NULL, copy);
+}
+
+fv_status fv_data_add_bytes(fv_data *data, const char *field, fv_shape shape,
+                            const uint8_t *values) {
+    void *copy;
+    fv_status status = copy_values(data, field, &shape, values, sizeof *values, &copy);
+    return status ? status : fv_data_keep(data, field, &shape, copy, NULL);
+}
+
+void fv_data_free(fv_data *data) {
+    for (int i = 0; data && i < data->column_count; i++)
+        if (!data->columns[i].borrowed) {
+            fv_free(data->columns[i].bytes);
+            fv_free(data->columns[i].floats);
+        }
+    if (data)
+        fv_free(data->place);
     fv_free(data);
 }
 
+/* ---- Looking at them -------------------------------------------------------------------------
+ */
+
+fv_status fv_data_ready(const fv_data *data) {
+    return data->column_count > 0
+               ? FV_OK
+               : fv_fail(FV_INVALID, "the data set has no field 'input' yet: add it first");
+}
+
 fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count) {
+    if (fv_data_ready(data))
+        return NULL;
     if (count < 1 || first > data->count || count > data->count - first) {
         fv_fail(FV_INVALID, "no slice of %zu samples from sample %zu on in a data set of %zu",
                 count, first, data->count);
@@ -204,11 +185,21 @@ fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count) {
     if (!slice)
         return NULL;
     *slice = *data;
-    slice->owner = data->owner ? data->owner : data;
+    slice->place = fv_copy_string(data->place);
+    if (!slice->place) {
+        fv_free(slice);
+        return NULL;
+    }
     slice->count = count;
-    slice->pixels += first * fv_shape_count(&data->shape);
-    slice->labels += first;
     slice->first += (uint32_t)first;
+    for (int i = 0; i < slice->column_count; i++) {
+        fv_column *column = &slice->columns[i];
+        column->borrowed = true;
+        if (column->bytes)
+            column->bytes += first * column->values;
+        else
+            column->floats += first * column->values;
+    }
     return slice;
 }
 
@@ -217,7 +208,29 @@ size_t fv_data_count(const fv_data *data) {
 }
 
 fv_shape fv_data_shape(const fv_data *data) {
-    return data->shape;
+    return data->columns[0].field.shape;
+}
+
+const char *fv_data_field(const fv_data *data, int index, fv_shape *shape) {
+    if (index < 0 || index >= data->column_count)
+        return NULL;
+    if (shape)
+        *shape = data->columns[index].field.shape;
+    return data->columns[index].field.name;
+}
+
+int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]) {
+    for (int i = 1; i < data->column_count; i++)
+        fields[i - 1] = data->columns[i].field;
+    return data->column_count > 0 ? data->column_count - 1 : 0;
+}
+
+bool fv_data_bytes(const fv_data *data) {
+    return data->columns[0].bytes != NULL;
+}
+
+const fv_column *fv_data_label(const fv_data *data) {
+    return find_column(data, "label");
 }
 
 int fv_data_classes(const fv_data *data) {
@@ -233,35 +246,42 @@ const char *fv_data_place(const fv_data *data) {
     return data->place;
 }
 
-fv_status fv_data_sample(const fv_data *data, size_t index, float *values, int *label) {
-    if (index >= data->count)
-        return fv_fail(FV_INVALID, "no sample %zu in a data set of %zu (the first is 0)", index,
-                       data->count);
-    size_t size = fv_shape_count(&data->shape);
-    const uint8_t *bytes = data->pixels + index * size;
-    for (size_t i = 0; i < size; i++)
-        values[i] = bytes[i];
-    *label = data->labels[index];
-    return FV_OK;
-}
+/* ---- Reading samples -------------------------------------------------------------------------
+ */
 
-bool fv_data_bytes(const fv_data *data) {
-    (void)data;
-    return true;
-}
-
-int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]) {
-    (void)data;
-    fields[0] = (fv_field){.name = "label", .shape = {.channels = 1}};
-    return 1;
+void fv_column_read(const fv_column *column, size_t first, size_t count, float *values) {
+    size_t start = first * column->values, size = count * column->values;
+    if (column->floats)
+        memcpy(values, column->floats + start, size * sizeof *values);
+    else
+        for (size_t i = 0; i < size; i++)
+            values[i] = column->bytes[start + i];
 }
 
 void fv_data_point(const fv_data *data, size_t first, int count, const void **source,
                    float *const *targets) {
-    size_t values = fv_shape_count(&data->shape);
+    const fv_column *input = &data->columns[0];
     for (int s = 0; s < count; s++) {
-        source[s] = data->pixels + (first + (size_t)s) * values;
-        if (targets[0])
-            targets[0][s] = data->labels[first + (size_t)s];
+        size_t start = (first + (size_t)s) * input->values;
+        source[s] = input->bytes ? (const void *)(input->bytes + start) : input->floats + start;
     }
+    for (int f = 0; f + 1 < data->column_count; f++)
+        if (targets[f])
+            fv_column_read(&data->columns[f + 1], first, (size_t)count, targets[f]);
+}
+
+fv_status fv_data_sample(const fv_data *data, size_t index, float *values, int *label) {
+    fv_status status = fv_data_ready(data);
+    if (status)
+        return status;
+    if (index >= data->count)
+        return fv_fail(FV_INVALID, "no sample %zu in a data set of %zu (the first is 0)", index,
+                       data->count);
+    fv_column_read(&data->columns[0], index, 1, values);
+    const fv_column *labels = fv_data_label(data);
+    float value = 0;
+    if (labels && labels->values == 1)
+        fv_column_read(labels, index, 1, &value);
+    *label = fabsf(value) < (float)INT_MAX ? (int)value : 0;
+    return FV_OK;
 }

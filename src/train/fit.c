@@ -201,11 +201,9 @@ static fv_status open_fit(fit *f) {
                                    f->options->exact, f->trainer->runner.pool);
         f->evaluates = !status;
     }
-    const fv_field label = {.name = "label", .shape = {.channels = 1}};
+    fv_field fields[FV_MOST_FIELDS];
     if (!status)
-        status = fv_objective_bind(&f->trainer->objective, &label, 1);
-    if (!status && f->evaluates)
-        status = fv_objective_bind(&f->evaluator.objective, &label, 1);
+        status = fv_objective_bind(&f->trainer->objective, fields, fv_data_fields(f->data, fields));
     if (status || f->position.step >= f->steps)
         return status;
     f->loader =
@@ -265,8 +263,13 @@ static fv_status save_checkpoint(const fit *f) {
 /* The batch just trained on, with dropout off. */
 static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     fv_score score;
+    fv_field fields[FV_MOST_FIELDS];
     fv_evaluator_refresh(&f->evaluator);
-    fv_status status = fv_evaluator_batch(&f->evaluator, batch, &score);
+    /* Validation bound it to the fields of other data. */
+    fv_status status =
+        fv_objective_bind(&f->evaluator.objective, fields, fv_data_fields(f->data, fields));
+    if (!status)
+        status = fv_evaluator_batch(&f->evaluator, batch, &score);
     if (status)
         return status;
     fv_progress p = progress(f, FV_EVENT_LOG);
