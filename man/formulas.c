@@ -87,16 +87,22 @@ const word_line loss_formulas[] = {
 const word_line metric_formulas[] = {
     {"accuracy", "share of places whose answer is their class"},
     {"top_k", "share of places whose class is among the k largest outputs"},
-    {"precision", "right answers / answers of that class, mean over the classes"},
-    {"recall", "right answers / places of that class, mean over the classes"},
-    {"f1", "2 precision recall / (precision + recall), mean over the classes"},
-    {"auc", "area under the curve of true over false positives, mean over the classes"},
+    {"precision", "right answers / answers of that class, mean over the classes; of one channel: "
+                  "of class 1"},
+    {"recall", "right answers / places of that class, mean over the classes; of one channel: of "
+               "class 1"},
+    {"f1", "2 precision recall / (precision + recall), mean over the classes; of one channel: of "
+           "class 1"},
+    {"auc",
+     "area under the curve of true over false positives, exactly; mean over the classes, each "
+     "against the rest"},
     {"mae", "mean of |y - t|"},
     {"mse", "mean of (y - t)^2"},
-    {"r2", "1 - sum (y - t)^2 / sum (t - mean t)^2"},
+    {"r2", "1 - sum (y - t)^2 / sum (t - mean t)^2, mean over the channels"},
     {"mean_iou", "places of a class that are found / places of it or taken for it, mean over the "
-                 "classes"},
-    {"dice", "2 sum t y / (sum t + sum y)"},
-    {"psnr", "10 log10(range^2 / mse)"},
+                 "classes; of one channel: over both"},
+    {"dice",
+     "f1 of each sample by itself, mean over the classes that occur in it, then over samples"},
+    {"psnr", "10 log10(range^2 / mse) of a sample, mean over samples"},
     {"ssim", "structural similarity (see the loss): 1 for equal pictures"},
     {NULL, NULL}};

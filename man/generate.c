@@ -236,6 +236,15 @@ static bool put_metric(void) {
     return put_params(fv_metric_params, sizeof(fv_metric_options));
 }
 
+/* The keys of its own that a loss or metric has. */
+static void put_keys(const char *const *words, int index) {
+    const fv_judge_type *types = words == fv_loss_names     ? fv_loss_types
+                                 : words == fv_metric_names ? fv_metric_types
+                                                            : NULL;
+    if (types && *types[index].keys)
+        printf("; keys: %s", types[index].keys);
+}
+
 /* The words of a section with their formulas; a metric may also be a loss. */
 static bool put_list(const char *section) {
     puts(".Bl -tag -compact -width kaiming_normal_out");
@@ -248,6 +257,7 @@ static bool put_list(const char *section) {
                 continue;
             printf(".It Cm %s\n", word);
             put_text(text);
+            put_keys(lists[i].words, w);
             putchar('\n');
         }
     puts(".El");
