@@ -344,6 +344,11 @@ static void batch_cases(const oracle *self) {
             if (variant == 0 || full_run() || variant == (int)f)
                 check_shapes(self, &o, fv_formula_names[f]);
         }
+    fv_batch_norm_options o = {.activation = FV_SOFTPLUS};
+    numbers n = {1};
+    layer_case c = make_case(self, &n, &o, &(fv_shape){2, {61, 67}, 17}); /* sums in parts */
+    c.any_work = true;
+    check_case(&c, "many rows");
 }
 
 static void layer_cases(const oracle *self) {
