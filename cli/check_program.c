@@ -2,7 +2,7 @@
  * Every weight's gradient is compared with the central difference (L(w + h) - L(w - h)) / 2h of the
  * loss, in double, dropout and all (its mask is a function of the seed). Where the two sides of a
  * step disagree with each other, a kink lies between (relu at 0, a tie in a pool): skipped,
- * counted. */
+ * counted. Inputs and the targets of all losses are random, of a kind that fits each loss. */
 #include "base/random.h"
 #include "train/train.h"
 #include <math.h>
@@ -17,7 +17,9 @@ typedef struct check {
     fv_net *net;
     fv_trainer *trainer;
     float *input;
-    float labels[BATCH];
+    fv_field fields[FV_MOST_LOSSES]; /* targets of the losses */
+    float *targets[FV_MOST_LOSSES];
+    int field_count;
     const void *source[BATCH];
     uint32_t epochs[BATCH], indices[BATCH];
     real *gradients; /* the analytic ones */
@@ -33,8 +35,8 @@ static double loss(check *c, bool backward) {
     fv_trainer *t = c->trainer;
     fv_samples samples = {
         .count = BATCH, .source = c->source, .seed = 1, .epochs = c->epochs, .indices = c->indices};
-    const float *targets[1] = {c->labels};
-    fv_batch batch = {.samples = BATCH, .source = c->source, .targets = targets};
+    fv_batch batch = {
+        .samples = BATCH, .source = c->source, .targets = (const float *const *)c->targets};
     fv_score score = {.loss = NAN};
     fv_runner_pack(&t->runner);
     fv_runner_forward(&t->runner, &samples);
@@ -81,7 +83,9 @@ static int check_weights(check *c) {
                 continue; /* it has no gradient */
             tally t = {0};
             fv_random random;
-            char name[80];
+            char name[160];
+            if (weight->spec.statistic)
+                continue;
             fv_random_start(&random, 2, FV_PURPOSE_BENCH, (uint32_t)(n * FV_MAX_WEIGHTS + w));
             for (size_t i = 0; i < PER_WEIGHT && i < weight->count; i++) {
                 size_t at = weight->count <= PER_WEIGHT
@@ -104,12 +108,15 @@ static bool open_check(check *c, const char *path) {
     c->net = fv_net_load(path);
     if (!c->net)
         return false;
-    /* Weights of everyday size, biases that are not all zero. */
+    /* Weights of everyday size, biases that are not all zero; statistics as they start. */
     for (int n = 0; n < c->net->count; n++)
         for (int w = 0; w < c->net->nodes[n].weight_count; w++) {
             const fv_weight *weight = &c->net->nodes[n].weights[w];
-            double limit = sqrt(3.0 / (double)weight->spec.fan_in);
+            size_t fan_in = weight->spec.fan_in > 0 ? weight->spec.fan_in : 1;
+            double limit = sqrt(3.0 / (double)fan_in);
             fv_random random;
+            if (weight->spec.statistic)
+                continue;
             fv_random_start(&random, 3, FV_PURPOSE_INIT, (uint32_t)(n * FV_MAX_WEIGHTS + w));
             for (size_t i = 0; i < weight->count; i++)
                 c->net->weights[weight->offset + i] =
@@ -117,29 +124,104 @@ static bool open_check(check *c, const char *path) {
         }
     fv_trainer_options options = {.batch = BATCH};
     c->trainer = fv_trainer_new(c->net, &options);
-    const fv_field label = {.name = "label", .shape = {.channels = 1}};
-    return c->trainer && fv_objective_bind(&c->trainer->objective, &label, 1) == FV_OK;
+    return c->trainer != NULL;
+}
+
+/* ---- Targets -------------------------------------------------------------------------------- */
+
+static bool is_one_of(const fv_loss_type *type, const fv_loss_type *const *types) {
+    while (*types && *types != type)
+        types++;
+    return *types != NULL;
+}
+
+/* A box of some size within (0, 1). */
+static void draw_box(fv_random *random, fv_box_format format, float *box) {
+    for (int axis = 0; axis < 2; axis++) {
+        double size = 0.2 + 0.5 * fv_random_uniform(random);
+        double first = (1 - size) * fv_random_uniform(random);
+        bool corners = format == FV_BOX_CORNERS;
+        box[axis] = (float)(corners ? first : first + size / 2);
+        box[axis + 2] = (float)(corners ? first + size : size);
+    }
+}
+
+/* The targets of one place: probabilities, boxes, or just numbers from 0 to 1. */
+static void draw_place(const fv_loss_term *term, fv_random *random, float *values) {
+    static const fv_loss_type *const boxes[] = {&fv_loss_iou, &fv_loss_giou, &fv_loss_diou,
+                                                &fv_loss_ciou, NULL};
+    static const fv_loss_type *const distributions[] = {&fv_loss_cross_entropy, &fv_loss_kl, NULL};
+    int channels = term->judged.shape.channels;
+    float sum = 0;
+    if (is_one_of(term->type, boxes)) {
+        draw_box(random, term->options.boxes, values);
+        return;
+    }
+    for (int k = 0; k < channels; k++)
+        sum += values[k] = (float)fv_random_uniform(random);
+    for (int k = 0; is_one_of(term->type, distributions) && k < channels; k++)
+        values[k] /= sum;
+    for (int k = 0; term->type == &fv_loss_hinge && k < channels; k++)
+        values[k] = values[k] < 0.5F ? -1 : 1;
+}
+
+/* The field that a loss is compared with, unless an earlier one has made it. */
+static bool make_target(check *c, const fv_loss_term *term, fv_random *random) {
+    const fv_judged *judged = &term->judged;
+    fv_shape shape = judged->shape;
+    bool indices = term->type->classes;
+    for (int f = 0; f < c->field_count; f++)
+        if (strcmp(c->fields[f].name, judged->target) == 0)
+            return true;
+    if (term->type->no_target || strcmp(judged->target, "input") == 0)
+        return true;
+    if (indices)
+        shape.channels = 1;
+    size_t values = fv_shape_count(&shape), places = values / (size_t)shape.channels;
+    float *target = c->targets[c->field_count] = fv_alloc(values * BATCH, sizeof *target);
+    fv_field *field = &c->fields[c->field_count++];
+    snprintf(field->name, sizeof field->name, "%s", judged->target);
+    field->shape = shape;
+    for (size_t p = 0; target && p < places * BATCH; p++)
+        if (indices)
+            target[p] = (float)fv_random_below(random, (uint32_t)judged->shape.channels);
+        else
+            draw_place(term, random, target + p * (size_t)shape.channels);
+    return target != NULL;
+}
+
+/* By its definition ciou has a gradient that is not its derivative. */
+static bool can_be_checked(const fv_objective *objective) {
+    for (int i = 0; i < objective->term_count; i++)
+        if (objective->terms[i].type == &fv_loss_ciou) {
+            fv_fail(FV_INVALID, "the gradient of loss ciou takes its factor a as a constant, so "
+                                "differences cannot confirm it (check the net with diou)");
+            return false;
+        }
+    return true;
 }
 
 static bool make_samples(check *c) {
     const fv_input_options *input = c->net->nodes[0].options;
+    fv_objective *objective = &c->trainer->objective;
     size_t values = fv_shape_count(&c->trainer->runner.plan.nodes[0].shape);
-    int classes = c->net->nodes[c->net->count - 1].output.channels;
     double scale = input->scale != 0 ? input->scale : 1;
     fv_random random;
     fv_random_start(&random, 1, FV_PURPOSE_BENCH, 0);
     c->input = fv_alloc(values * BATCH, sizeof *c->input);
     c->gradients = fv_alloc(c->net->weight_size, sizeof *c->gradients);
-    if (!c->input || !c->gradients)
+    if (!c->input || !c->gradients || !can_be_checked(objective))
         return false;
     for (size_t i = 0; i < values * BATCH; i++)
         c->input[i] = (float)(fv_random_uniform(&random) / scale);
     for (int s = 0; s < BATCH; s++) {
         c->source[s] = c->input + (size_t)s * values;
         c->indices[s] = (uint32_t)s;
-        c->labels[s] = (float)fv_random_below(&random, (uint32_t)classes);
     }
-    return true;
+    for (int i = 0; i < objective->term_count; i++)
+        if (!make_target(c, &objective->terms[i], &random))
+            return false;
+    return fv_objective_bind(objective, c->fields, c->field_count) == FV_OK;
 }
 
 static void close_check(check *c) {
@@ -147,6 +229,8 @@ static void close_check(check *c) {
     fv_net_free(c->net);
     fv_free(c->input);
     fv_free(c->gradients);
+    for (int f = 0; f < c->field_count; f++)
+        fv_free(c->targets[f]);
 }
 
 int main(int count, char **arguments) {

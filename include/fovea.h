@@ -631,7 +631,7 @@ typedef struct fv_loss_options {
 
 /* A `metric` line: measured on validation and test data. Types: accuracy, top_k, precision, recall,
  * f1 (means over the classes, or of the positive class where the output has one channel), auc, mae,
- * mse, r2, mean_iou, dice, psnr, ssim, and every loss. */
+ * mse, r2, mean_iou, dice, psnr, ssim. */
 typedef struct fv_metric_options {
     char type[32];
     char of[64], target[64]; /* as in fv_loss_options */

@@ -103,7 +103,7 @@ refuse_net 'bad.net:1:1: .*no layers' </dev/null
 refuse_net 'bad.net:.*no layers' <<'END'
 # Nothing but a remark
 END
-refuse_net 'the net has 1 outputs' <<'END'
+refuse_net 'loss cross_entropy compares the output of input1' <<'END'
 input 4x4x1
 END
 truncate -s 2G long.net

@@ -28,6 +28,15 @@ struct fv_data {
     char *place;
 };
 
+/* Whether the inputs are bytes. */
+bool fv_data_bytes(const fv_data *data);
+/* The fields without the input; returns their number. */
+int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]);
+/* Of samples [first, first + count): points `source` at the inputs, and writes field f (without the
+ * input) as floats to targets[f], one sample after another; not where that is NULL. */
+void fv_data_point(const fv_data *data, size_t first, int count, const void **source,
+                   float *const *targets);
+
 /* Reads an IDX file, gzipped or not (told by its first bytes): unsigned bytes, 1 to 4 axes. The
  * whole of it is checked: magic, count against length, nothing after the end. sizes[0] is the
  * count. */

@@ -244,3 +244,24 @@ fv_status fv_data_sample(const fv_data *data, size_t index, float *values, int *
     *label = data->labels[index];
     return FV_OK;
 }
+
+bool fv_data_bytes(const fv_data *data) {
+    (void)data;
+    return true;
+}
+
+int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]) {
+    (void)data;
+    fields[0] = (fv_field){.name = "label", .shape = {.channels = 1}};
+    return 1;
+}
+
+void fv_data_point(const fv_data *data, size_t first, int count, const void **source,
+                   float *const *targets) {
+    size_t values = fv_shape_count(&data->shape);
+    for (int s = 0; s < count; s++) {
+        source[s] = data->pixels + (first + (size_t)s) * values;
+        if (targets[0])
+            targets[0][s] = data->labels[first + (size_t)s];
+    }
+}

@@ -59,7 +59,7 @@ static const unsigned char *draw(const fv_call *call, int s, size_t count) {
 
 static void forward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
-    if (!call->setting->training) {
+    if (!call->setting->training || !call->epochs) {
         memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
         return;
     }
@@ -74,6 +74,11 @@ static void backward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
     if (!call->in_gradient[0])
         return;
+    if (!call->epochs) {
+        memcpy(call->in_gradient[0], call->out_gradient,
+               (size_t)call->samples * values * sizeof(real));
+        return;
+    }
     for (int s = 0; s < call->samples; s++)
         call->kernels->keep_bits(values, call->kept + (size_t)s * call->plan->kept,
                                  growth(call->options), call->out_gradient + (size_t)s * values,

@@ -69,6 +69,8 @@ static void forward(const fv_call *call) {
         real *y = call->out + (size_t)s * values;
         if (call->source_bytes) {
             call->kernels->bytes_to_real(values, call->source[s], y);
+        } else if (call->source_reals) {
+            memcpy(y, call->source[s], values * sizeof *y);
         } else {
             const float *x = call->source[s];
             for (size_t i = 0; i < values; i++)

@@ -137,8 +137,9 @@ typedef struct fv_call {
     real activation_constant;
     /* Where the data comes from: the input layer reads `samples` pointers to bytes or floats. */
     const void *const *source;
-    bool source_bytes;
-    /* Random numbers of these samples: seed, node, epoch and index in the data set. */
+    bool source_bytes, source_reals; /* ... or to real */
+    /* Random numbers of these samples: seed, node, epoch and index in the data set. epochs NULL: no
+     * noise, also in training. */
     uint64_t seed;
     uint32_t node;
     const uint32_t *epochs, *indices;

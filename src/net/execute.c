@@ -88,7 +88,8 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .activation_constant = (real)node->activation_constant,
                     .seed = samples->seed,
                     .node = (uint32_t)n,
-                    .source_bytes = samples->bytes};
+                    .source_bytes = samples->bytes,
+                    .source_reals = samples->reals};
     if (samples->source)
         call.source = samples->source + at->first;
     if (p->segment->whole_batch)

@@ -17,8 +17,9 @@ typedef struct fv_samples {
     int count; /* 1 to the plan's batch */
     const void *const *source;
     bool bytes; /* source points to bytes, not floats */
+    bool reals; /* ... to real, which differs from float in the double build only */
     uint64_t seed;
-    const uint32_t *epochs, *indices; /* for dropout; NULL in inference */
+    const uint32_t *epochs, *indices; /* for dropout; NULL: no dropout, also in training */
 } fv_samples;
 
 /* `pool` may be shared with another runner (the caller keeps it, and its threads count, not the

@@ -1,5 +1,6 @@
 /* The `loss` and `metric` statements and the keys of fv_tuning: their parameter tables, and adding
  * them to a net. Called by the parser, the printer, the public functions and the manual. */
+#include "base/text.h"
 #include "net/net.h"
 #include <stddef.h>
 #include <string.h>
@@ -17,6 +18,59 @@ const char *const fv_loss_names[] = {"cross_entropy", "binary_cross_entropy",
 const char *const fv_metric_names[] = {"accuracy", "top_k", "precision", "recall", "f1",
                                        "auc",      "mae",   "mse",       "r2",     "mean_iou",
                                        "dice",     "psnr",  "ssim",      NULL};
+
+/* In the order of fv_loss_names. y: output, t: target, z: output before its activation. */
+const fv_judge_type fv_loss_types[] = {
+    {"cross_entropy", "label_smoothing class_weights ignore formula",
+     "sum over the channels of -t log softmax(z); takes a softmax or log_softmax over"},
+    {"binary_cross_entropy", "label_smoothing class_weights ignore",
+     "-t log p - (1 - t) log(1 - p), p = sigmoid(z); takes a sigmoid over"},
+    {"mse", "ignore through layer", "(y - t)^2"},
+    {"mae", "ignore through layer", "|y - t|"},
+    {"huber", "ignore delta through layer",
+     "(y - t)^2 / 2 where |y - t| <= delta, else delta (|y - t| - delta / 2)"},
+    {"smooth_l1", "ignore delta through layer", "huber / delta"},
+    {"hinge", "ignore", "max(1 - t y, 0), targets -1 and 1; 0 becomes -1"},
+    {"kl", "ignore", "sum over the channels of t log(t / y), both cut to 1e-7 to 1"},
+    {"cosine", "ignore through layer", "1 - the cosine of y and t over the channels"},
+    {"focal", "label_smoothing class_weights ignore alpha gamma",
+     "binary_cross_entropy times a (1 - p_t)^gamma, a = alpha where t is 1, else 1 - alpha; p_t: "
+     "probability of the right answer; takes a sigmoid over"},
+    {"dice", "ignore smooth", "of a sample: 1 - (2 sum t y + smooth) / (sum t + sum y + smooth)"},
+    {"tversky", "ignore alpha beta smooth",
+     "of a sample: 1 - (h + smooth) / (h + alpha sum (1 - t) y + beta sum t (1 - y) + smooth), "
+     "h = sum t y"},
+    {"iou", "boxes", "of boxes: 1 - intersection / union"},
+    {"giou", "boxes", "iou + share of the box around both that neither covers"},
+    {"diou", "boxes", "iou + (distance of the centers / diagonal of the box around both)^2"},
+    {"ciou", "boxes", "diou + a penalty of unlike width / height"},
+    {"ssim", "through layer",
+     "of a sample: 1 - structural similarity in 11x11 gaussian windows, of values from 0 to 1"},
+    {"total_variation", "", "of a sample: mean |difference| of neighbours; has no target"},
+    {"rbf", "ignore margin",
+     "y_t + log(exp(-margin) + sum exp(-y)): outputs are distances, the smallest is the answer"},
+    {NULL, NULL, NULL}};
+
+/* In the order of fv_metric_names. Of a class: h places are rightly named so, a are of it, n named.
+ */
+const fv_judge_type fv_metric_types[] = {
+    {"accuracy", "threshold ignore", "share of places whose class is named rightly"},
+    {"top_k", "k ignore", "share of places whose class is among the k largest outputs"},
+    {"precision", "threshold ignore", "h / n, mean over the classes; of one channel: of class 1"},
+    {"recall", "threshold ignore", "h / a, mean over the classes; of one channel: of class 1"},
+    {"f1", "threshold ignore", "2 h / (a + n), mean over the classes; of one channel: of class 1"},
+    {"auc", "ignore", "area under the ROC curve, mean over the classes against the rest"},
+    {"mae", "ignore", "mean |y - t|"},
+    {"mse", "ignore", "mean (y - t)^2"},
+    {"r2", "ignore", "1 - squared errors / squared distances from the mean, mean over channels"},
+    {"mean_iou", "threshold ignore",
+     "h / (a + n - h), mean over the classes (of one channel: both)"},
+    {"dice", "threshold ignore",
+     "2 h / (a + n) of each sample, mean over the classes that occur in it, then over samples"},
+    {"psnr", "range ignore", "10 log10(range^2 / mse) of a sample, mean over samples"},
+    {"ssim", "range", "structural similarity of a sample, mean over samples"},
+    {NULL, NULL, NULL}};
+
 static const char *const box_names[] = {"corners", "center", NULL};
 
 #define LOSS(name) .key = #name, .offset = offsetof(fv_loss_options, name)
@@ -31,12 +85,12 @@ const fv_param fv_loss_params[] = {
     {LOSS(weight), .type = FV_PARAM_NUMBER, .low = FV_ABOVE_ZERO, .high = 1e6, .fallback = 1,
      .help = "factor of this loss in the sum"},
     {LOSS(label_smoothing), .type = FV_PARAM_NUMBER, .low = 0, .high = 1, .exclusive_high = true,
-     .help = "share of each target that is spread over all classes"},
+     .help = "share of each target that is spread evenly over the classes (binary: over 0 and 1)"},
     {LOSS(class_weights), .type = FV_PARAM_NUMBERS, .most = FV_MOST_CLASS_WEIGHTS,
      .offset2 = offsetof(fv_loss_options, class_weight_count), .low = 0, .high = 1e6,
-     .help = "a factor for each class"},
+     .help = "a factor for each class, of places whose target it is"},
     {LOSS(ignore), .type = FV_PARAM_NUMBERS, .offset2 = offsetof(fv_loss_options, ignore_count),
-     .low = -1e6, .high = 1e6, .help = "class indices that do not count"},
+     .low = -1e6, .high = 1e6, .help = "class indices (of one channel: targets) that do not count"},
     {LOSS(formula), .type = FV_PARAM_CHOICE, .choices = fv_formula_names,
      .help = "with class weights the mean divides by the count (keras) or by their sum (torch)"},
     {LOSS(delta), .type = FV_PARAM_NUMBER, .low = FV_ABOVE_ZERO, .high = 1e6, .fallback = 1,
@@ -77,7 +131,7 @@ const fv_param fv_metric_params[] = {
     {METRIC(range), .type = FV_PARAM_NUMBER, .low = FV_ABOVE_ZERO, .high = 1e6, .fallback = 1,
      .help = "psnr, ssim: largest possible value less smallest"},
     {METRIC(ignore), .type = FV_PARAM_NUMBERS, .offset2 = offsetof(fv_metric_options, ignore_count),
-     .low = -1e6, .high = 1e6, .help = "class indices that do not count"},
+     .low = -1e6, .high = 1e6, .help = "class indices (of one channel: targets) that do not count"},
     {.key = NULL},
 };
 
@@ -118,10 +172,48 @@ static fv_status check_node(const fv_net *net, int node, const char *what) {
                : fv_fail(FV_INVALID, "%s: there is no layer %d in this net", what, node);
 }
 
+/* Whether `words`, apart by spaces, has `word`. */
+static bool has_word(const char *words, const char *word) {
+    size_t length = strlen(word);
+    for (const char *at = words; (at = strstr(at, word)); at += length)
+        if ((at == words || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0))
+            return true;
+    return false;
+}
+
+/* Whether the value says something other than nothing. */
+static bool is_given(const fv_param *param, const void *options, const void *nothing) {
+    fv_text text[2] = {0};
+    fv_param_print(param, options, &text[0]);
+    fv_param_print(param, nothing, &text[1]);
+    const char *given = text[0].bytes ? text[0].bytes : "";
+    bool differs = strcmp(given, text[1].bytes ? text[1].bytes : "") != 0;
+    fv_text_free(&text[0]);
+    fv_text_free(&text[1]);
+    return differs;
+}
+
+/* An option that the type does not have must not be given. */
+static fv_status check_keys(const char *what, const fv_judge_type *types, const fv_param *params,
+                            const void *options, const void *nothing, const char *name) {
+    const fv_judge_type *type = types;
+    while (type->name && strcmp(type->name, name) != 0)
+        type++;
+    for (const fv_param *param = params; type->name && param->key; param++)
+        if (!has_word("type of target weight", param->key) && !has_word(type->keys, param->key) &&
+            is_given(param, options, nothing))
+            return fv_fail(FV_INVALID, "%s %s has no option %s; it has %s", what, name, param->key,
+                           *type->keys ? type->keys : "none of its own");
+    return FV_OK;
+}
+
 fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options, int line) {
     fv_status status = check_node(net, node, "loss");
     if (!status)
         status = fv_params_check(fv_loss_params, options);
+    if (!status)
+        status = check_keys("loss", fv_loss_types, fv_loss_params, options, &(fv_loss_options){0},
+                            options->type);
     if (!status && net->loss_count == FV_MOST_LOSSES)
         status = fv_fail(FV_INVALID, "a net has at most %d losses", FV_MOST_LOSSES);
     if (!status && !net->losses && !(net->losses = fv_alloc(FV_MOST_LOSSES, sizeof *net->losses)))
@@ -136,6 +228,9 @@ fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *opti
     fv_status status = check_node(net, node, "metric");
     if (!status)
         status = fv_params_check(fv_metric_params, options);
+    if (!status)
+        status = check_keys("metric", fv_metric_types, fv_metric_params, options,
+                            &(fv_metric_options){0}, options->type);
     if (!status && net->metric_count == FV_MOST_METRICS)
         status = fv_fail(FV_INVALID, "a net has at most %d metrics", FV_MOST_METRICS);
     if (!status && !net->metrics &&

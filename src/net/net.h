@@ -101,6 +101,12 @@ extern const fv_param fv_train_params[];
 /* Those of the `loss` and `metric` statements, and the keys of fv_tuning (loss_line.c). */
 extern const fv_param fv_loss_params[], fv_metric_params[], fv_tuning_params[];
 extern const char *const fv_metric_names[];                            /* ended by NULL */
+/* What types of losses and metrics there are, which keys each has beside type, of, target and
+ * weight, and its formula, for the manual. Ended by a NULL name. */
+typedef struct fv_judge_type {
+    const char *name, *keys, *help;
+} fv_judge_type;
+extern const fv_judge_type fv_loss_types[], fv_metric_types[];
 extern const char *const fv_loss_names[], *const fv_optimizer_names[]; /* ended by NULL */
 
 /* Sets one value of an options struct from its text. FV_INVALID with what was expected. */

@@ -1,48 +1,39 @@
-/* Losses. Cross-entropy is computed together with the softmax before it, from the logits z:
- * loss = log(sum_k exp(z_k)) - z_label, gradient = softmax(z) - onehot(label); stable for any z. */
-#include "train/train.h"
-#include <math.h>
+/* The list of losses, and what their options are by default. Called by objective.c. */
+#include "train/loss.h"
+#include "net/net.h"
 #include <string.h>
 
-static fv_sample_loss cross_entropy(const real *z, int channels, int label, real scale,
-                                    real *gradient) {
-    int best = 0;
-    for (int c = 1; c < channels; c++)
-        if (z[c] > z[best])
-            best = c;
-    double largest = (double)z[best], sum = 0;
-    for (int c = 0; c < channels; c++)
-        sum += exp((double)z[c] - largest);
-    if (gradient) {
-        for (int c = 0; c < channels; c++)
-            gradient[c] = (real)(exp((double)z[c] - largest) / sum) * scale;
-        gradient[label] -= scale;
-    }
-    return (fv_sample_loss){.loss = log(sum) + largest - (double)z[label],
-                            .correct = best == label};
+static const fv_loss_type *const types[] = {
+    &fv_loss_cross_entropy, &fv_loss_binary_cross_entropy,
+    &fv_loss_mse,           &fv_loss_mae,
+    &fv_loss_huber,         &fv_loss_smooth_l1,
+    &fv_loss_hinge,         &fv_loss_kl,
+    &fv_loss_cosine,        &fv_loss_focal,
+    &fv_loss_dice,          &fv_loss_tversky,
+    &fv_loss_iou,           &fv_loss_giou,
+    &fv_loss_diou,          &fv_loss_ciou,
+    &fv_loss_ssim,          &fv_loss_total_variation,
+    &fv_loss_rbf,
+};
+
+const fv_loss_type *fv_loss_find(const char *name) {
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!*name || strcmp(types[i]->name, name) == 0)
+            return types[i];
+    fv_fail_unknown("loss", name, fv_loss_names);
+    return NULL;
 }
 
-static const fv_loss_type types[] = {
-    {.name = "cross_entropy", .takes_over = FV_SOFTMAX, .sample = cross_entropy}};
+static double or (double given, double fallback) {
+    return given != 0 ? given : fallback;
+}
 
-fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss) {
-    const fv_node *last = &net->nodes[net->count - 1];
-    char place[128], shape[64];
-    *loss = NULL;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (!*name || strcmp(types[i].name, name) == 0)
-            *loss = &types[i];
-    if (!*loss)
-        return fv_fail_unknown("loss", name, fv_loss_names);
-    if (last->output.rank != 0)
-        return fv_fail(FV_SHAPE,
-                       "%s needs a vector of classes, but the output of %s is %s (end the net "
-                       "with flatten and dense)",
-                       (*loss)->name, fv_node_place(net, last, place),
-                       fv_shape_text(&last->output, shape));
-    if (last->activation != (*loss)->takes_over && last->activation != FV_LINEAR)
-        return fv_fail(FV_INVALID, "%s needs softmax (or no activation) at the end of %s, not %s",
-                       (*loss)->name, fv_node_place(net, last, place),
-                       fv_activation_names[last->activation]);
-    return FV_OK;
+void fv_loss_resolve(const fv_loss_type *type, fv_loss_options *o) {
+    o->weight = or (o->weight, 1);
+    o->delta = or (o->delta, 1);
+    o->alpha = or (o->alpha, type == &fv_loss_focal ? 0.25 : 0.5);
+    o->beta = or (o->beta, 0.5);
+    o->gamma = or (o->gamma, 2);
+    o->smooth = or (o->smooth, 1);
+    o->margin = or (o->margin, 0.1);
 }

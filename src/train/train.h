@@ -5,51 +5,106 @@
 
 #include "data/data.h"
 #include "net/execute.h"
+#include "train/loss.h"
 #include <stdio.h>
 
-/* ---- Losses (loss.c) ----------------------------------------------------------------------------
+/* ---- What a loss or metric judges, and by what (judged.c) --------------------------------------
  */
 
-/* What one sample adds. */
-typedef struct fv_sample_loss {
-    double loss;
-    bool correct;
-} fv_sample_loss;
+enum { FV_TARGET_NONE = -1, FV_TARGET_INPUT = -2 };
 
-/* A loss on the outputs of the last layer. `takes_over`: the activation that it computes together
- * with its own formula, from the layer's output before it. */
-typedef struct fv_loss_type {
-    const char *name;
-    fv_activation takes_over;
-    /* gradient (may be NULL) = scale * d loss / d outputs. */
-    fv_sample_loss (*sample)(const real *outputs, int channels, int label, real scale,
-                             real *gradient);
-} fv_loss_type;
+typedef struct fv_judged {
+    const char *what; /* "loss mse", for messages */
+    int node, root;   /* whose output; the node whose memory holds it (itself, but for views) */
+    fv_shape shape;
+    const char *target;
+    bool classes; /* a target of a single number is always a class index */
+    const double *ignore;
+    int ignore_count;
+    /* Set by fv_judged_bind(): */
+    int field;    /* of the batch's targets, or FV_TARGET_... */
+    bool indices; /* its values are class indices */
+} fv_judged;
 
-/* The loss of that name ("" is cross_entropy), checked against the net's last layer. */
-fv_status fv_loss_find(const char *name, const fv_net *net, const fv_loss_type **loss);
+/* `target` "": label. */
+fv_judged fv_judged_make(const fv_net *net, int node, const char *what, const char *target);
+/* Finds the target among the fields of the data (without the input) and checks its shape. */
+fv_status fv_judged_bind(fv_judged *judged, const fv_net *net, const fv_field *fields, int count);
+/* Targets of `rows` places from place `row` of the batch on. values (rows x channels, may be NULL):
+ * class indices become one-hot. labels (may be NULL): the class, -1 for an ignored one; of
+ * values the first largest, of one channel whether it is above 1/2. Returns rows, or how many come
+ * before one that is no class index. */
+size_t fv_judged_read(const fv_judged *judged, const fv_runner *runner, const fv_batch *batch,
+                      size_t row, size_t rows, real *values, int *labels);
+/* The message for place `row`. */
+fv_status fv_judged_fail(const fv_judged *judged, const fv_net *net, const fv_batch *batch,
+                         size_t row);
+/* Places of a sample. */
+size_t fv_judged_places(const fv_judged *judged);
+/* The class that a place's outputs name. `positive`: of one channel, class 1 is above it. */
+int fv_answer_of(fv_answer answer, const real *outputs, int channels, double positive);
+
+/* ---- A loss through another net (through.c) ---------------------------------------------------
+ */
+
+typedef struct fv_through {
+    fv_net *model;
+    fv_net *head; /* the model up to its layer: shares the nodes and weights */
+    fv_shape shape;
+    fv_runner runner;
+    bool opened;
+    const void **source;
+    real *targets;  /* features of the batch's targets */
+    real *pictures; /* the targets themselves */
+} fv_through;
+
+/* Loads the model; `judged`: what is to go through it. */
+fv_through *fv_through_new(const fv_loss_options *options, const fv_judged *judged,
+                           const fv_net *net);
+void fv_through_free(fv_through *through);
+/* Runs the targets and then the outputs of a batch through the model; both features are then there,
+ * and the gradient of the latter is zero. */
+fv_status fv_through_forward(fv_through *through, const fv_judged *judged, const fv_runner *runner,
+                             const fv_batch *batch, bool gradients);
+real *fv_through_features(const fv_through *through);
+real *fv_through_gradient(const fv_through *through);
+/* Adds the gradient of the outputs. */
+void fv_through_backward(fv_through *through, int samples, real *gradient);
 
 /* ---- The objective (objective.c): the net's losses on a batch ---------------------------------
  */
 
 typedef struct fv_loss_term {
     const fv_loss_type *type;
-    const fv_loss_options *options; /* the net's; NULL: all defaults */
-    double weight;
-    fv_plan_loss plan;
-    int field; /* of the batch's targets */
+    fv_loss_options options; /* with all defaults */
+    char what[48];
+    fv_judged judged;
+    bool raw; /* judges the output before its activation */
+    fv_through *through;
 } fv_loss_term;
+
+/* Sums over batches, of which a score is made. */
+typedef struct fv_totals {
+    size_t samples, counted, correct; /* places with a class, and those that were right */
+    double sums[FV_MOST_LOSSES], divisors[FV_MOST_LOSSES];
+} fv_totals;
 
 typedef struct fv_objective {
     const fv_net *net;
-    int loss_count;
-    fv_loss_term losses[FV_MOST_LOSSES];
-    fv_plan_loss plan[FV_MOST_LOSSES]; /* for fv_plan_options */
-    fv_sample_loss *sample_losses;
-    int capacity; /* samples */
+    int term_count;
+    fv_loss_term terms[FV_MOST_LOSSES];
+    int answer;     /* the first loss with classes; -1: none */
+    int loss_count; /* for fv_plan_options: judged nodes, and the input where it is a target */
+    fv_plan_loss plan[FV_MOST_LOSSES + 1];
+    fv_totals batch; /* of the last run */
+    struct fv_block_sums *blocks;
+    size_t block_room;
+    unsigned char *scratch; /* of all threads */
+    size_t scratch_room;
 } fv_objective;
 
-/* Finds the losses and checks them against the layers that they judge. */
+/* Finds the losses and checks them against the layers that they judge. It stays where it is opened:
+ * terms point into it. */
 fv_status fv_objective_open(fv_objective *objective, const fv_net *net);
 void fv_objective_close(fv_objective *objective);
 /* Finds each loss's target among the fields of the data (without the input); checks their shapes.
@@ -59,6 +114,38 @@ fv_status fv_objective_bind(fv_objective *objective, const fv_field *fields, int
  * fv_runner_backward(). Same bits for any number of threads. */
 fv_status fv_objective_run(fv_objective *objective, fv_runner *runner, const fv_batch *batch,
                            bool gradients, fv_score *score);
+/* Adds the last run's sums; a score of sums. */
+void fv_totals_add(fv_totals *totals, const fv_totals *more);
+fv_score fv_objective_score(const fv_objective *objective, const fv_totals *totals);
+/* Whether samples of `count` fields would do, without loading what losses go through. */
+fv_status fv_objective_check(const fv_net *net, const fv_field *fields, int count, int classes);
+
+/* ---- Metrics (metric.c): measured over a data set ----------------------------------------------
+ */
+
+typedef struct fv_metric fv_metric;
+
+typedef struct fv_metrics {
+    const fv_net *net;
+    int count;
+    fv_metric *metrics;
+    real *outputs, *values; /* of one sample */
+    int *labels;
+    double *scratch;
+} fv_metrics;
+
+/* The net's metrics; `objective` knows how its outputs name a class. */
+fv_status fv_metrics_open(fv_metrics *metrics, const fv_net *net, const fv_objective *objective);
+/* Only the counts of classes of the first loss with classes, for fv_confusion(). */
+fv_status fv_metrics_open_confusion(fv_metrics *metrics, const fv_net *net,
+                                    const fv_objective *objective, int classes, int64_t *counts);
+void fv_metrics_close(fv_metrics *metrics);
+/* Adds the nodes that they read to `losses` (of room), for fv_plan_options. */
+int fv_metrics_plan(const fv_metrics *metrics, fv_plan_loss *losses, int count);
+fv_status fv_metrics_bind(fv_metrics *metrics, const fv_field *fields, int count);
+void fv_metrics_begin(fv_metrics *metrics);
+fv_status fv_metrics_add(fv_metrics *metrics, const fv_runner *runner, const fv_batch *batch);
+void fv_metrics_score(fv_metrics *metrics, fv_score *score);
 
 /* ---- Schedules (schedule.c) ------------------------------------------------------------------ */
 
@@ -176,8 +263,8 @@ int fv_trainer_broken_weights(const fv_trainer *trainer);
 typedef struct fv_evaluator {
     fv_runner runner;
     fv_objective objective;
+    fv_metrics metrics;
     bool owns_pool;
-    const void **source;
 } fv_evaluator;
 
 /* `pool`: shared, or NULL for one of its own. */
@@ -186,10 +273,12 @@ fv_status fv_evaluator_open(fv_evaluator *evaluator, const fv_net *net, int batc
 void fv_evaluator_close(fv_evaluator *evaluator);
 /* Takes in the net's present weights. */
 void fv_evaluator_refresh(fv_evaluator *evaluator);
+/* The losses of one batch, to whose fields the objective is bound; no metrics. */
 fv_status fv_evaluator_batch(fv_evaluator *evaluator, const fv_batch *batch, fv_score *score);
+/* Losses and metrics over a data set, to whose fields both are bound first. */
 fv_status fv_evaluator_data(fv_evaluator *evaluator, const fv_data *data, fv_score *score);
 
-/* Whether samples and labels of `data` fit the net; the message names both shapes. */
+/* Whether samples and targets of `data` fit the net; the message names both shapes. */
 fv_status fv_check_data(const fv_net *net, const fv_data *data);
 
 /* ---- Checkpoints (checkpoint.c) and logs (log.c)

@@ -10,6 +10,7 @@
 #include "reference_activation.h"
 #include "reference_conv.h"
 #include "reference_loss.h"
+#include "reference_metric.h"
 #include "reference_norm.h"
 #include "reference_optimizer.h"
 #include "reference_pool.h"
