@@ -242,12 +242,15 @@ void ref_lrn(int rows, int channels, const fv_lrn_options *options, const double
 void ref_lrn_gradient(int rows, int channels, const fv_lrn_options *options, const double *x,
                       const double *dy, double *dx) {
     lrn l = resolve(options);
-    for (int r = 0; r < rows; r++, x += channels, dy += channels, dx += channels)
-        for (int i = 0; i < channels; i++) {
+    for (int r = 0; r < rows; r++, x += channels, dy += channels, dx += channels) {
+        for (int i = 0; i < channels; i++)
             dx[i] = dy[i] * pow(base(&l, channels, x, i), -l.beta);
-            for (int c = 0; c < channels; c++)
-                if (i >= c - l.before && i <= c + l.after)
-                    dx[i] -= dy[c] * 2 * l.a * l.beta * x[c] * x[i] *
-                             pow(base(&l, channels, x, c), -l.beta - 1);
+        for (int c = 0; c < channels; c++) {
+            double by_square =
+                -l.a * l.beta * dy[c] * x[c] * pow(base(&l, channels, x, c), -l.beta - 1);
+            for (int i = c - l.before; i <= c + l.after; i++)
+                if (i >= 0 && i < channels)
+                    dx[i] += by_square * 2 * x[i];
         }
+    }
 }
