@@ -49,22 +49,34 @@ static void add_bias_back(const layer_case *c, const ref_conv *conv, size_t colu
     ref_bias_back(places * (size_t)conv->filters / columns, columns, dy, dbias);
 }
 
+/* The geometry into options. */
+static void put_geometry(const geometry *g, int kernel[3], int stride[3], int dilation[3],
+                         int pad[3][2]) {
+    memcpy(kernel, g->kernel, sizeof g->kernel);
+    memcpy(stride, g->stride, sizeof g->stride);
+    memcpy(dilation, g->dilation, sizeof g->dilation);
+    memcpy(pad, g->pad, sizeof g->pad);
+}
+
 typedef void geometry_case(const oracle *self, numbers *n, const geometry *g, int filters);
 
-/* Each geometry with `chosen` quarters of a pair of channels and filters, on average. */
-static void geometry_cases(const oracle *self, geometry_case *run, int chosen) {
+/* Each geometry with each number of channels, and `most` numbers of filters for each of them; of
+ * these `chosen` quarters of one for a geometry, on average, unless the run is full. */
+static void geometry_cases(const oracle *self, geometry_case *run, int chosen, int most) {
     static const int dilations[][3] = {{0}, {0}, {2}, {1, 3, 2}};
     for (int number = 0; number < GEOMETRIES; number++) {
         numbers n = {(uint64_t)number};
-        for (int pair = 0; pair < CHANNELS * CHANNELS; pair++) {
+        for (int pair = 0; pair < CHANNELS * most; pair++) {
             numbers m = {(uint64_t)number * 1000 + (uint64_t)pair};
-            if (!full_run() && numbers_below(&n, 4 * CHANNELS * CHANNELS) >= chosen)
+            int channels = pair % CHANNELS, row = pair / CHANNELS;
+            int filters = (number + 5 * row + 2 * channels) % CHANNELS;
+            if (!full_run() && numbers_below(&n, 4 * CHANNELS * most) >= chosen)
                 continue;
-            geometry g = make_geometry(number, channel_list[pair % CHANNELS], false);
+            geometry g = make_geometry(number, channel_list[channels], false);
             const int *dilation = dilations[numbers_below(&m, 4)];
             for (int axis = 0; axis < g.input.rank; axis++)
                 g.dilation[axis] = dilation[axis];
-            run(self, &m, &g, channel_list[pair / CHANNELS]);
+            run(self, &m, &g, channel_list[filters]);
         }
     }
     numbers n = {1};
@@ -161,10 +173,7 @@ static void conv_case(const oracle *self, numbers *n, const geometry *given, int
         o.activation = numbers_below(n, 2) ? FV_RELU : FV_LINEAR;
     o.groups = any_work ? 0 : some_groups(n, &g, &filters);
     o.filters = filters;
-    memcpy(o.kernel, g.kernel, sizeof o.kernel);
-    memcpy(o.stride, g.stride, sizeof o.stride);
-    memcpy(o.dilation, g.dilation, sizeof o.dilation);
-    memcpy(o.pad, g.pad, sizeof o.pad);
+    put_geometry(&g, o.kernel, o.stride, o.dilation, o.pad);
     layer_case c = make_case(self, n, &o, &g.input);
     c.any_work = any_work;
     char text[192];
@@ -243,7 +252,7 @@ static void conv_table_cases(const oracle *self) {
 }
 
 static void conv_cases(const oracle *self) {
-    geometry_cases(self, conv_geometry_case, 2);
+    geometry_cases(self, conv_geometry_case, 2, 3);
     for (int i = 0; i < 20; i++) {
         geometry g = {.input = {i % 10 ? 1 : 2, {3 + i, 4}, channel_list[i % CHANNELS]},
                       .kernel = {1 + i % 4},
@@ -311,10 +320,7 @@ static void depthwise_conv_case(const oracle *self, numbers *n, const geometry *
                                    .padding = g->padding,
                                    .multiplier = filters % 4,
                                    .no_bias = numbers_below(n, 3) == 0};
-    memcpy(o.kernel, g->kernel, sizeof o.kernel);
-    memcpy(o.stride, g->stride, sizeof o.stride);
-    memcpy(o.dilation, g->dilation, sizeof o.dilation);
-    memcpy(o.pad, g->pad, sizeof o.pad);
+    put_geometry(g, o.kernel, o.stride, o.dilation, o.pad);
     layer_case c = make_case(self, n, &o, &g->input);
     char text[192];
     check_case(&c, "multiplier %d, %s, %s%s", o.multiplier, geometry_text(g, text),
@@ -322,7 +328,7 @@ static void depthwise_conv_case(const oracle *self, numbers *n, const geometry *
 }
 
 static void depthwise_conv_cases(const oracle *self) {
-    geometry_cases(self, depthwise_conv_case, 2);
+    geometry_cases(self, depthwise_conv_case, 2, 1);
 }
 
 /* ---- separable_conv ---------------------------------------------------------------------------
@@ -401,10 +407,7 @@ static void separable_conv_case(const oracle *self, numbers *n, const geometry *
                                    .padding = g->padding,
                                    .multiplier = numbers_below(n, 4),
                                    .no_bias = numbers_below(n, 3) == 0};
-    memcpy(o.kernel, g->kernel, sizeof o.kernel);
-    memcpy(o.stride, g->stride, sizeof o.stride);
-    memcpy(o.dilation, g->dilation, sizeof o.dilation);
-    memcpy(o.pad, g->pad, sizeof o.pad);
+    put_geometry(g, o.kernel, o.stride, o.dilation, o.pad);
     layer_case c = make_case(self, n, &o, &g->input);
     char text[192];
     check_case(&c, "%d filters, multiplier %d, %s, %s%s", filters, o.multiplier,
@@ -413,7 +416,7 @@ static void separable_conv_case(const oracle *self, numbers *n, const geometry *
 }
 
 static void separable_conv_cases(const oracle *self) {
-    geometry_cases(self, separable_conv_case, 1);
+    geometry_cases(self, separable_conv_case, 1, 1);
 }
 
 /* ---- conv_transpose ---------------------------------------------------------------------------
@@ -495,10 +498,7 @@ static void conv_transpose_case(const oracle *self, numbers *n, const geometry *
                                    .no_bias = numbers_below(n, 3) == 0};
     o.groups = some_groups(n, &g, &filters);
     o.filters = filters;
-    memcpy(o.kernel, g.kernel, sizeof o.kernel);
-    memcpy(o.stride, g.stride, sizeof o.stride);
-    memcpy(o.dilation, g.dilation, sizeof o.dilation);
-    memcpy(o.pad, g.pad, sizeof o.pad);
+    put_geometry(&g, o.kernel, o.stride, o.dilation, o.pad);
     for (int axis = 0; axis < g.input.rank && o.padding == FV_VALID; axis++) {
         int stride = g.stride[axis] ? g.stride[axis] : or_one(g.stride[0]);
         o.output_pad[axis] = numbers_below(n, 2) ? numbers_below(n, stride) : 0;
@@ -511,7 +511,7 @@ static void conv_transpose_case(const oracle *self, numbers *n, const geometry *
 }
 
 static void conv_transpose_cases(const oracle *self) {
-    geometry_cases(self, conv_transpose_case, 2);
+    geometry_cases(self, conv_transpose_case, 2, 1);
 }
 
 /* ---- local ------------------------------------------------------------------------------------
@@ -581,7 +581,7 @@ static void local_case(const oracle *self, numbers *n, const geometry *g, int fi
 }
 
 static void local_cases(const oracle *self) {
-    geometry_cases(self, local_case, 1);
+    geometry_cases(self, local_case, 1, 1);
 }
 
 /* ---- The list -------------------------------------------------------------------------------- */
