@@ -79,11 +79,11 @@ static int check_weights(check *c) {
     for (int n = 0; n < c->net->count; n++)
         for (int w = 0; w < c->net->nodes[n].weight_count; w++) {
             const fv_weight *weight = &c->net->nodes[n].weights[w];
+            if (weight->spec.statistic || c->net->nodes[n].tuning.freeze)
+                continue; /* it has no gradient */
             tally t = {0};
             fv_random random;
             char name[160];
-            if (weight->spec.statistic)
-                continue;
             fv_random_start(&random, 2, FV_PURPOSE_BENCH, (uint32_t)(n * FV_MAX_WEIGHTS + w));
             for (size_t i = 0; i < PER_WEIGHT && i < weight->count; i++) {
                 size_t at = weight->count <= PER_WEIGHT

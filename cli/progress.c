@@ -107,7 +107,11 @@ static void print_epoch(const fv_progress *now) {
     if (!isnan(now->val_loss))
         fprintf(stderr, "  val_loss %s  val_accuracy %.4f", loss_text(now->val_loss, loss),
                 now->val_accuracy);
-    fprintf(stderr, "  %.0f samples/s  %.1f s\n", now->samples_per_second, now->seconds);
+    for (int i = 0; now->validation && i < now->validation->metric_count; i++)
+        fprintf(stderr, "  val_%s %.4f", now->validation->metrics[i].name,
+                now->validation->metrics[i].value);
+    fprintf(stderr, "  lr %.4g  %.0f samples/s  %.1f s\n", now->lr, now->samples_per_second,
+            now->seconds);
 }
 
 bool progress_observe(void *argument, const fv_progress *now) {

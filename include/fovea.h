@@ -128,6 +128,7 @@ typedef enum fv_init_kind {
     FV_INIT_KAIMING_NORMAL,     /* not cut, deviation sqrt(2 / fan_in); Caffe's msra */
     FV_INIT_KAIMING_NORMAL_OUT, /* not cut, deviation sqrt(2 / fan_out), as in ResNet */
     FV_INIT_FAN_IN_UNIFORM,     /* +-1 / sqrt(fan_in): PyTorch's weights and biases */
+    FV_INIT_SIGN,               /* +1 or -1, each as likely */
 } fv_init_kind;
 
 typedef struct fv_init {
@@ -655,7 +656,8 @@ typedef enum fv_last_batch {
     FV_LAST_CARRY,     /* batches run on across epochs */
 } fv_last_batch;
 
-/* The learning rate at step t (from 0), with T = decay_steps (default: the run's steps). */
+/* The learning rate at step t (from 0), with T = decay_steps (default: the run's steps less the
+ * warmup); t counts from the end of the warmup. */
 typedef enum fv_schedule {
     FV_CONSTANT = 0,
     FV_STEP,        /* lr gamma^floor(t / every) */
@@ -666,7 +668,7 @@ typedef enum fv_schedule {
     FV_COSINE,      /* end + (lr - end) (1 + cos(pi min(t, T) / T)) / 2 */
     FV_RESTARTS,  /* cosine that starts again: periods T, multiply T, multiply^2 T ... (Loshchilov &
                      Hutter 2017) */
-    FV_ONE_CYCLE, /* up from lr / 25 to lr over 0.3 T, down to lr / 250000 by T, both by cosines
+    FV_ONE_CYCLE, /* up from lr / 25 to lr at 0.3 T - 1, down to lr / 250000 at T - 1, by cosines
                      (Smith & Topin 2018; PyTorch's OneCycleLR) */
     FV_PLATEAU,   /* lr times gamma when the validation loss has not fallen for `patience` epochs */
 } fv_schedule;
@@ -693,7 +695,7 @@ typedef struct fv_train_options {
     int milestone_count;
     int patience;       /* plateau: epochs; default 10 */
     int early_stopping; /* stop after so many epochs without a lower validation loss; 0: never */
-    double min_delta;   /* what counts as lower */
+    double min_delta;   /* what counts as lower; default 0, for plateau 1e-4 */
     bool restore_best;  /* end with the weights of the lowest validation loss */
     int batch;          /* default 32 */
     int epochs;         /* default 1; not together with steps */
@@ -870,10 +872,12 @@ typedef struct fv_trainer_options {
 
 /* While a trainer lives, the net is its alone (FV_BUSY for others). */
 FV_API fv_trainer *fv_trainer_new(fv_net *net, const fv_trainer_options *options);
+/* With `ema` it leaves the averages in the net. */
 FV_API void fv_trainer_free(fv_trainer *trainer);
-/* Forward, backward, update: samples x input shape, a class index for each sample. *score (may be
- * NULL) is that of this batch before the update, dropout on. FV_NUMERIC when the loss is no number:
- * the message names layer and step, the weights are as before the step. */
+/* Forward, backward, update (with `accumulate` = n each n-th call): samples x input shape, a class
+ * index for each sample. *score (may be NULL) is that of this batch before the update, dropout on.
+ * FV_NUMERIC when the loss is no number: the message names layer and step, the weights are as
+ * before the step. */
 FV_API fv_status fv_trainer_step(fv_trainer *trainer, const float *input, const int *labels,
                                  int samples, fv_score *score);
 /* The same with any targets: `count` fields of `samples` samples each. */

@@ -41,6 +41,7 @@ const word_line initialiser_formulas[] = {
                    "et al. 2014)"},
     {"kaiming_normal", "normal, deviation sqrt(2 / fan_in); Caffe's msra"},
     {"kaiming_normal_out", "normal, deviation sqrt(2 / fan_out), as in ResNet"},
+    {"sign", "-1 or 1, at random"},
     {"fan_in_uniform", "uniform between +-1 / sqrt(fan_in), as in PyTorch"},
     {NULL, NULL}};
 

@@ -286,7 +286,8 @@ static bool put_metrics(void) {
 
 /* Whether the parameter's default is the optimizer's own. */
 static bool is_optimizers(const fv_param *param) {
-    return param->fallback_text && strcmp(param->fallback_text, "the optimizer's") == 0;
+    return param->type == FV_PARAM_NUMBER && param->fallback_text &&
+           strcmp(param->fallback_text, "the optimizer's") == 0;
 }
 
 /* One optimizer by one formula: the defaults that training fills in; blank what it does not use. */
@@ -311,7 +312,7 @@ static bool put_optimizers(void) {
     const fv_param *formulas = fv_param_find(fv_train_params, "formula");
     if (!optimizers || !formulas)
         return false;
-    puts(".Bl -column optimizer formula 0.0001 0.0001 0.0001 0.0001 0.0001");
+    puts(".Bl -column optimizer formula 0.001 0.95 0.9 0.999 accumulator 0.0001 0.004");
     fputs(".It optimizer Ta formula", stdout);
     for (const fv_param *param = fv_train_params; param->key; param++)
         if (is_optimizers(param))

@@ -123,7 +123,7 @@ expect 0 '^total +74 +176$' info tiny.net
 expect 0 '"parameters": 74, "macs": 176, ' info --json tiny
 expect 0 '"memory": \{"inference": \{"weights": [0-9]+, "packed"' info tiny --json --batch 7
 expect 0 '^total +[0-9,]+ +[0-9,]+$' info tiny --memory --batch=8 --threads 3
-expect 0 '^conv1: +conv +4 3x3 relu stride=1 padding=valid .*bias_init=constant' info tiny --resolved
+expect 0 '^conv1: +conv +4 3x3 relu stride=1 .*padding=valid .*bias_init=constant' info tiny --resolved
 expect 2 'does not go with' info tiny --resolved --json
 expect 0 '"memory": \{"inference": null, "training": null\}.*"output": \[null, null, 1\]' info any.net --json
 expect 1 'sizes vary' info any.net --memory

@@ -18,6 +18,18 @@ void random_doubles(numbers *n, size_t count, double *x) {
         x[i] = numbers_below(n, 2001) / 1000.0 - 1;
 }
 
+void pattern(size_t count, int times, int plus, int modulus, int less, double *x) {
+    for (size_t i = 0; i < count; i++)
+        x[i] = ((int)i * times + plus) % modulus - less;
+}
+
+double checksum(size_t count, const double *x) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += x[i] * (double)(i % 13 + 1);
+    return sum;
+}
+
 double dot(size_t count, const double *a, const double *b) {
     double sum = 0;
     for (size_t i = 0; i < count; i++)

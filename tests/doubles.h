@@ -9,6 +9,10 @@
 void expect_doubles(const char *what, size_t count, const double *got, const double *wanted,
                     double bound);
 void random_doubles(numbers *n, size_t count, double *x); /* thousandths from -1 to 1 */
+/* Small whole numbers that a script can make too: (i times + plus) % modulus - less. */
+void pattern(size_t count, int times, int plus, int modulus, int less, double *x);
+/* The sum of x[i] (i % 13 + 1): differs for values at other places. */
+double checksum(size_t count, const double *x);
 double dot(size_t count, const double *a, const double *b);
 
 /* A function of `x`, which is its argument too; the rest is in `argument`. */

@@ -3,19 +3,31 @@
 #include <string.h>
 
 static int drive_threads(const drive *d) {
-    return d->type->whole_batch && d->pool ? fv_pool_threads(d->pool) : 1;
+    return d->whole && d->pool ? fv_pool_threads(d->pool) : 1;
+}
+
+/* Whether forward or backward may write to weight_gradients at all. */
+static bool any_weight_moves(const fv_inference *inference) {
+    bool any = false;
+    for (int i = 0; i < inference->weight_count; i++)
+        any |= !inference->weights[i].statistic || inference->weights[i].updated;
+    return any;
 }
 
 static void plan_layer(drive *d) {
-    int inputs = d->type->max_inputs > 0;
-    d->setting = (fv_setting){.kernels = d->kernels,
-                              .batch = d->batch,
-                              .training = d->training,
-                              .exact = d->exact,
-                              .input_gradient = d->input_gradient};
+    d->setting =
+        (fv_setting){.kernels = d->kernels,
+                     .batch = d->batch,
+                     .training = d->training,
+                     .exact = d->exact,
+                     .frozen = d->training && (d->frozen || !any_weight_moves(&d->inference))};
+    for (int i = 0; i < d->input_count; i++)
+        d->setting.input_gradient |= d->training && d->wants_gradient[i];
+    d->whole =
+        d->type->whole_batch || (d->type->mixes_samples && d->training && !d->setting.frozen);
     d->plan = (fv_layer_plan){0};
     if (d->type->prepare)
-        d->type->prepare(d->options, &d->input, inputs, &d->inference.output, &d->setting,
+        d->type->prepare(d->options, d->inputs, d->input_count, &d->inference.output, &d->setting,
                          &d->plan);
 }
 
@@ -28,35 +40,50 @@ static void make_scratch(drive *d) {
     d->shared = guard_new(d->plan.shared);
 }
 
-fv_status drive_prepare(drive *d) {
-    d->inference = (fv_inference){0};
-    fv_status status =
-        d->type->infer(d->options, &d->input, d->type->max_inputs > 0, &d->inference);
-    if (status)
-        return status;
-    plan_layer(d);
-    size_t samples = (size_t)d->samples;
-    d->out_count = fv_shape_count(&d->inference.output);
-    d->in_count = d->type->max_inputs > 0 ? fv_shape_count(&d->input) : d->out_count;
-    d->in = guard_new(samples * d->in_count * (d->bytes ? 1 : sizeof(real)));
-    d->out = guard_new(samples * d->out_count * sizeof(real));
-    d->kept = guard_new(samples * d->plan.kept);
-    d->packed = guard_new(d->plan.packed);
-    make_scratch(d);
+static void make_weights(drive *d) {
     for (int i = 0; i < d->inference.weight_count; i++) {
         const fv_weight_spec *spec = &d->inference.weights[i];
         d->weight_count[i] = 1;
         for (int axis = 0; axis < spec->rank; axis++)
             d->weight_count[i] *= spec->size[axis];
         d->weights[i] = guard_new(d->weight_count[i] * sizeof(real));
-        if (d->training)
+        if (d->training && !d->setting.frozen)
             d->weight_gradients[i] = guard_new(d->weight_count[i] * sizeof(real));
     }
-    if (d->training) {
-        d->out_gradient = guard_new(samples * d->out_count * sizeof(real));
-        if (d->input_gradient)
-            d->in_gradient = guard_new(samples * d->in_count * sizeof(real));
+}
+
+static void make_inputs(drive *d) {
+    size_t samples = (size_t)d->samples;
+    if (d->input_count == 0) {
+        d->in_count[0] = d->out_count;
+        d->in[0] = guard_new(samples * d->out_count * (d->bytes ? 1 : sizeof(real)));
     }
+    for (int i = 0; i < d->input_count; i++) {
+        d->in_count[i] = fv_shape_count(&d->inputs[i]);
+        d->in[i] = guard_new(samples * d->in_count[i] * sizeof(real));
+        if (d->training && d->wants_gradient[i])
+            d->in_gradient[i] = guard_new(samples * d->in_count[i] * sizeof(real));
+    }
+}
+
+fv_status drive_prepare(drive *d) {
+    d->inference = (fv_inference){0};
+    fv_status status = d->type->infer(d->options, d->inputs, d->input_count, &d->inference);
+    if (status)
+        return status;
+    if (d->inference.activation_constant == 0)
+        d->inference.activation_constant = fv_activation_constant(d->inference.activation);
+    plan_layer(d);
+    size_t samples = (size_t)d->samples;
+    d->out_count = fv_shape_count(&d->inference.output);
+    make_inputs(d);
+    d->out = guard_new(samples * d->out_count * sizeof(real));
+    if (d->training)
+        d->out_gradient = guard_new(samples * d->out_count * sizeof(real));
+    d->kept = guard_new(samples * d->plan.kept);
+    d->packed = guard_new(d->plan.packed);
+    make_scratch(d);
+    make_weights(d);
     return FV_OK;
 }
 
@@ -66,7 +93,21 @@ static real *at(const guarded *g, size_t index) {
 
 enum { MOST_SAMPLES = 64 };
 
-/* The call for `samples` samples from number `first` on. `sources` is its memory. */
+/* The data of `samples` samples from number `first` on. `sources` is memory for the call. */
+static void point_inputs(const drive *d, size_t first, int samples,
+                         const void *sources[MOST_SAMPLES], fv_call *call) {
+    size_t size = d->in_count[0] * (d->bytes ? 1 : sizeof(real));
+    for (int s = 0; s < samples && d->input_count == 0; s++)
+        sources[s] = (unsigned char *)d->in[0].data + (first + (size_t)s) * size;
+    call->source = d->input_count == 0 ? sources : NULL;
+    call->input_count = d->input_count;
+    for (int i = 0; i < d->input_count; i++) {
+        call->in_shape[i] = &d->inputs[i];
+        call->in[i] = at(&d->in[i], first * d->in_count[i]);
+        call->in_gradient[i] = at(&d->in_gradient[i], first * d->in_count[i]);
+    }
+}
+
 static fv_call make_call(const drive *d, int first, int samples,
                          const void *sources[MOST_SAMPLES]) {
     size_t start = (size_t)first;
@@ -74,7 +115,7 @@ static fv_call make_call(const drive *d, int first, int samples,
                     .kernels = d->kernels,
                     .plan = &d->plan,
                     .setting = &d->setting,
-                    .pool = d->type->whole_batch ? d->pool : NULL,
+                    .pool = d->whole ? d->pool : NULL,
                     .samples = samples,
                     .out_shape = &d->inference.output,
                     .out = at(&d->out, start * d->out_count),
@@ -87,6 +128,7 @@ static fv_call make_call(const drive *d, int first, int samples,
                     .shared = d->shared.data,
                     .scratch_stride = d->scratch_stride,
                     .activation = d->linear ? FV_LINEAR : d->inference.activation,
+                    .activation_constant = (real)d->inference.activation_constant,
                     .source_bytes = d->bytes,
                     .seed = d->seed,
                     .node = d->node,
@@ -94,17 +136,7 @@ static fv_call make_call(const drive *d, int first, int samples,
                     .indices = d->indices ? d->indices + first : NULL};
     if (d->kept.data)
         call.kept = (unsigned char *)d->kept.data + start * d->plan.kept;
-    if (d->type->max_inputs > 0) {
-        call.input_count = 1;
-        call.in_shape[0] = &d->input;
-        call.in[0] = at(&d->in, start * d->in_count);
-        call.in_gradient[0] = at(&d->in_gradient, start * d->in_count);
-    } else {
-        size_t size = d->in_count * (d->bytes ? 1 : sizeof(real));
-        for (int s = 0; s < samples; s++)
-            sources[s] = (unsigned char *)d->in.data + (start + (size_t)s) * size;
-        call.source = sources;
-    }
+    point_inputs(d, start, samples, sources, &call);
     for (int i = 0; i < d->inference.weight_count; i++) {
         call.weights[i] = d->weights[i].data;
         call.weight_gradients[i] = d->weight_gradients[i].data;
@@ -122,9 +154,11 @@ static void check_scratch_gaps(const drive *d) {
 }
 
 static void check_guards(const drive *d) {
-    guard_check(&d->in, "input");
+    for (int i = 0; i < MOST_INPUTS; i++) {
+        guard_check(&d->in[i], "input");
+        guard_check(&d->in_gradient[i], "gradient of the input");
+    }
     guard_check(&d->out, "output");
-    guard_check(&d->in_gradient, "gradient of the input");
     guard_check(&d->out_gradient, "gradient of the output");
     guard_check(&d->kept, "what backward needs kept");
     guard_check(&d->packed, "packed weights");
@@ -140,7 +174,9 @@ static void check_guards(const drive *d) {
 
 /* Of everything that a pass only reads. */
 static uint64_t hash_of_inputs(const drive *d) {
-    uint64_t hash = guard_hash(&d->in);
+    uint64_t hash = 0;
+    for (int i = 0; i < MOST_INPUTS; i++)
+        hash = hash * 31 + guard_hash(&d->in[i]);
     for (int i = 0; i < d->inference.weight_count; i++)
         hash = hash * 31 + guard_hash(&d->weights[i]);
     return hash;
@@ -170,22 +206,26 @@ static void run(drive *d, void (*pass)(const fv_call *), bool whole) {
 void drive_forward(drive *d) {
     if (d->type->pack)
         run(d, d->type->pack, true);
-    run(d, d->type->forward, d->type->whole_batch);
+    run(d, d->type->forward, d->whole);
 }
 
 void drive_backward(drive *d) {
-    if (!d->plan.keep_input)
-        guard_clear(&d->in);
+    for (int i = 0; i < MOST_INPUTS && !d->plan.keep_input; i++)
+        guard_clear(&d->in[i]);
     if (!d->plan.keep_output)
         guard_clear(&d->out);
-    run(d, d->type->backward, d->type->whole_batch);
+    run(d, d->type->backward, d->whole);
 }
 
 void drive_free(drive *d) {
-    guarded *all[] = {&d->in,     &d->out,     &d->in_gradient, &d->out_gradient, &d->kept,
-                      &d->packed, &d->scratch, &d->held,        &d->shared};
+    guarded *all[] = {&d->out,     &d->out_gradient, &d->kept,  &d->packed,
+                      &d->scratch, &d->held,         &d->shared};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         guard_free(all[i]);
+    for (int i = 0; i < MOST_INPUTS; i++) {
+        guard_free(&d->in[i]);
+        guard_free(&d->in_gradient[i]);
+    }
     for (int i = 0; i < FV_MAX_WEIGHTS; i++) {
         guard_free(&d->weights[i]);
         guard_free(&d->weight_gradients[i]);

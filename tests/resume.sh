@@ -96,4 +96,22 @@ that_not ls stopped/*.tmp
 expect 0 '^test accuracy' train small --data sides --seed 5 --out stopped --resume
 same_sum stopped "resumed when finished"
 
+# ---- With all that a checkpoint must remember ----------------------------------------------------
+
+sed "s/optimizer=.*/optimizer=nadam batch=32 epochs=$epochs/" nets/small.net >nets/more.net
+cat >>nets/more.net <<'END'
+train    accumulate=3 ema=0.95 schedule=cosine warmup=10 weight_decay=0.01
+train    global_clip_norm=1 l2=1e-4 restore_best=true early_stopping=1000
+END
+expect 0 '^test accuracy' train more --data sides --seed 5 --out more --threads 1
+undisturbed=$(sum more)
+interrupt INT 130 more-stopped/log.csv train more --data sides --seed 5 --out more-stopped
+interrupt TERM 143 more-stopped/log.csv train more --data sides --seed 5 --out more-stopped --resume
+expect 0 '^test accuracy' train more --data sides --seed 5 --out more-stopped --threads 3 --resume
+same_sum more-stopped "averaged, accumulated and scheduled, stopped and resumed"
+for file in more more-stopped; do
+    cut -d , -f 1-6,9 $file/log.csv >$file.csv
+done
+that cmp more.csv more-stopped.csv
+
 finish

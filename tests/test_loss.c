@@ -46,6 +46,8 @@ static const loss_case cases[] = {
     {"binary_cross_entropy class_weights=0.5,2", "sigmoid", {ZERO_OR_ONE}, 1, 1, NULL},
     {"focal", "sigmoid", {ZERO_OR_ONE, INDICES}, 2, 0, NULL},
     {"focal alpha=0.6 gamma=0.7 label_smoothing=0.1", NULL, {ZERO_OR_ONE}, 1, 0, NULL},
+    {"focal class_weights=1,2,0.5", "sigmoid", {INDICES}, 1, 3, NULL},
+    {"binary_cross_entropy class_weights=1,2,0.5 ignore=1", NULL, {INDICES}, 1, 3, NULL},
     {"kl", NULL, {PROBABILITIES, INDICES}, 2, 0, NULL},
     {"rbf", NULL, {INDICES, PROBABILITIES}, 2, 0, NULL},
     {"rbf margin=2 ignore=0", NULL, {INDICES}, 1, 3, NULL},
@@ -211,10 +213,8 @@ static void test_all_losses(void **state) {
                 const loss_case *c = &cases[i];
                 int channels = c->channels ? c->channels : channel_counts[k];
                 bool many = s == 4 && channels > 3; /* large enough already */
-                /* Of one channel the oracle takes an index for a value, or has no angle. */
-                if (channels == 1 &&
-                    (strncmp(c->line, "rbf", 3) == 0 || strcmp(c->line, "cosine") == 0))
-                    continue;
+                if (channels == 1 && strcmp(c->line, "cosine") == 0)
+                    continue; /* there is no angle */
                 if (many || (c->channels && k > 0) || (c->shape && s > 0) ||
                     !has_activation(c->activation))
                     continue;

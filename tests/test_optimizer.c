@@ -160,10 +160,10 @@ static void free_state(state *s) {
 }
 
 static void take_step(state *s, const trial *t, fv_optimizer *optimizer, int step, size_t count) {
-    real *slots[SLOTS] = {s->slot[0].data, s->slot[1].data};
+    real *slots[SLOTS] = {s->slot[0].data, s->slot[1].data, s->slot[2].data};
     uint64_t hash = guard_hash(&s->gradient);
     to_double(count, s->gradient.data, s->gradients);
-    fv_optimizer_begin_step(optimizer, step);
+    fv_optimizer_begin_step(optimizer, step, optimizer->lr);
     optimizer->update(&optimizer->numbers, count, s->weight.data, s->gradient.data, slots);
     reference_step(t, step, count, s->weights, s->gradients, s->slots);
     if (guard_hash(&s->gradient) != hash)

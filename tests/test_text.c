@@ -102,7 +102,7 @@ static const fault faults[] = {
     /* Other types */
     {"input 3\ndense 3 bias=yes", 2, 14, "bias is \"yes\"; expected true or false"},
     {"input 3\ntrain optimizer=adma", 2, 17,
-     "(did you mean \"adam\"?); known: sgd, adadelta, adam"},
+     "(did you mean \"adam\"?); known: sgd, adagrad, rmsprop, adadelta, adam, adamw"},
     {"input 3\ntrain last_batch=keep", 2, 18, "known: short, drop, carry"},
     {"input 9x9x1\nconv 3 3x3x3x3", 2, 8, "at most 3 sizes"},
     {"input 9x9x1\nconv 3 3x", 2, 8, "a whole number"},
@@ -115,10 +115,10 @@ static const fault faults[] = {
     {"input 9x**x1", 1, 7, "a whole number"},
     {"input 3\ndense 3 init=he", 2, 14, "unknown init \"he\""},
     {"input 3\ndense 3 init=he_normal(2)", 2, 14, "no number in parentheses"},
-    {"input 3\ndense 3 init=normal", 2, 14, "its deviation, such as normal(0.1)"},
-    {"input 3\ndense 3 init=normal()", 2, 14, "its deviation"},
-    {"input 3\ndense 3 init=normal(1", 2, 14, "its deviation"},
-    {"input 3\ndense 3 init=normal(", 2, 14, "its deviation"},
+    {"input 3\ndense 3 init=normal", 2, 14, "its number, such as normal(0.1)"},
+    {"input 3\ndense 3 init=normal()", 2, 14, "its number"},
+    {"input 3\ndense 3 init=normal(1", 2, 14, "its number"},
+    {"input 3\ndense 3 init=normal(", 2, 14, "its number"},
     {"input 3\ndense 3 init=normal(-1)", 2, 14, "init is -1; allowed is 0 to"},
     {"input 3\ndense 3 init=constant(x)", 2, 14, "its value"},
     /* Inputs */
@@ -470,17 +470,17 @@ static void print_is_aligned(void **state) {
     text = fv_net_print(net, true);
     assert_string_equal(
         text, "input1:   input    6x6x1 scale=1/255 mean=0 resize=none\n"
-              "conv1:    conv     2 3x3 relu stride=1 padding=valid pad=1 bias=true "
+              "conv1:    conv     2 3x3 relu stride=1 dilation=1 groups=1 padding=valid pad=1 bias=true "
               "init=normal(0.1) bias_init=constant(0)\n"
-              "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0\n"
+              "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"
               "a:        dropout  0.25\n"
               "flatten1: flatten\n"
               "dense1:   dense    3 softmax bias=false init=glorot_uniform "
               "bias_init=constant(0)\n"
               "\n"
               "train              loss=cross_entropy optimizer=adam formula=keras lr=0.01 "
-              "momentum=0 beta1=0.9\n"
-              "train              beta2=0.999 epsilon=1e-07 batch=32 epochs=2 log_every=0 "
+              "beta1=0.9 beta2=0.999\n"
+              "train              amsgrad=false epsilon=1e-07 batch=32 epochs=2 log_every=0 "
               "holdout=0\n"
               "train              last_batch=short test_samples=0\n");
     fv_free_memory(text);
@@ -575,6 +575,11 @@ static void write_random_net(char *text) {
         "train optimizer=adadelta\ntrain formula=torch\n",
         "train steps=9 log_every=3 loss=cross_entropy last_batch=drop\n",
         "train optimizer=adam beta1=0.5 beta2=0.25 epsilon=1e-9 rho=0.1 momentum=0.7\n",
+        "train optimizer=rmsprop centered=true schedule=multi_step milestones=2,30 gamma=0.5\n",
+        "train optimizer=adamw formula=torch schedule=restarts multiply=2 decay_steps=7 end=1e-4\n"
+        "train warmup=5 ema=0.99 l2=1e-4 global_clip_norm=1 accumulate=3\n",
+        "train optimizer=sgd nesterov=true schedule=plateau patience=2 min_delta=0.01\n"
+        "train early_stopping=3 restore_best=true clip_value=5\n",
         NULL};
     text += sprintf(text, "%sinput %s\n", below(2) ? "first: " : "", pick(inputs));
     int layers = below(8);

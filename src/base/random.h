@@ -15,6 +15,7 @@ typedef enum fv_purpose {
     FV_PURPOSE_SHUFFLE,  /* stream: epoch */
     FV_PURPOSE_DROPOUT,  /* stream: node, epoch and sample, see dropout.c */
     FV_PURPOSE_BENCH,    /* inputs for timing and for the gradient check */
+    FV_PURPOSE_NOISE,    /* stream: node, epoch and sample, see gaussian_noise.c */
 } fv_purpose;
 
 /* A sequential reader of one stream, for code that draws numbers one after another. */

@@ -1,5 +1,6 @@
 /* One bit a value: where a ReLU let through, and where dropout keeps. */
 #include "kernels/local.h"
+#include "kernels/philox.h"
 
 enum { WORD = 64 }; /* bits are written in words of 8 bytes, little endian by construction */
 
@@ -28,6 +29,35 @@ void FV_LOCAL(positive_bits)(size_t count, const real *y, uint8_t *bits) {
     }
 }
 
+void FV_LOCAL(between_bits)(size_t count, real low, real high, const real *y, uint8_t *bits) {
+    for (size_t i = 0; i < count; i += WORD, bits += WORD / 8) {
+        uint64_t word = 0;
+        if (i + WORD <= count)
+            for (int j = 0; j < WORD; j += VL) {
+                vec v = load(y + i + j);
+                word |= (uint64_t)mask_bits((v > low) & (v < high)) << j;
+            }
+        else
+            for (size_t j = i; j < count; j++)
+                word |= (uint64_t)(y[j] > low && y[j] < high) << (j - i);
+        put_word(bits, word);
+    }
+}
+
+void FV_LOCAL(scale_rest)(size_t count, const uint8_t *bits, real scale, real *y) {
+    for (size_t i = 0; i < count; i += WORD, bits += WORD / 8) {
+        uint64_t word = get_word(bits);
+        if (i + WORD <= count)
+            for (int j = 0; j < WORD; j += VL, word >>= VL % 64) {
+                vec v = load(y + i + j);
+                store(y + i + j, choose(bits_mask((uint32_t)word), v, scale * v));
+            }
+        else
+            for (size_t j = i; j < count; j++, word >>= 1)
+                y[j] = word & 1 ? y[j] : scale * y[j];
+    }
+}
+
 void FV_LOCAL(keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y) {
     for (size_t i = 0; i < count; i += WORD, bits += WORD / 8) {
         uint64_t word = get_word(bits);
@@ -41,35 +71,7 @@ void FV_LOCAL(keep_bits)(size_t count, const uint8_t *bits, real scale, const re
     }
 }
 
-/* Philox4x32-10 for LANES counters at once; a block of four words gives eight 16-bit numbers,
- * that is, one byte of bits. */
-enum { LANES = 16 };
-
-static void philox_blocks(uint32_t first, const uint32_t key[2], const uint32_t stream[3],
-                          uint32_t words[4][LANES]) {
-    uint32_t k0 = key[0], k1 = key[1];
-    for (uint32_t i = 0; i < LANES; i++) {
-        words[0][i] = first + i;
-        words[1][i] = stream[0];
-        words[2][i] = stream[1];
-        words[3][i] = stream[2];
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < LANES; i++) {
-            uint64_t p = (uint64_t)words[0][i] * 0xD2511F53u;
-            uint64_t q = (uint64_t)words[2][i] * 0xCD9E8D57u;
-            uint32_t x = (uint32_t)(q >> 32) ^ words[1][i] ^ k0;
-            uint32_t y = (uint32_t)(p >> 32) ^ words[3][i] ^ k1;
-            words[0][i] = x;
-            words[1][i] = (uint32_t)q;
-            words[2][i] = y;
-            words[3][i] = (uint32_t)p;
-        }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-}
-
+/* A block of four words gives eight 16-bit numbers, that is, one byte of bits. */
 void FV_LOCAL(random_bits)(size_t count, const uint32_t key[2], const uint32_t stream[3],
                            uint32_t threshold, uint8_t *bits) {
     size_t bytes = fv_bit_bytes(count);

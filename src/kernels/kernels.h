@@ -32,21 +32,65 @@ typedef struct fv_product {
     bool relu;        /* max(., 0) at the end */
 } fv_product;
 
+/* A row of pixels of a depthwise convolution, channel by channel:
+ *   depthwise:          y(i, c) = bias(c) + sum over t < terms of x_t(i, c) * w_t(c)
+ *   depthwise_weights:  dw_t(c) += sum over i < pixels of x_t(i, c) * dy(i, c)
+ * with x_t(i, c) = x[x_offset[t] + i * x_pixel + c], w_t(c) = w[w_offset[t] + c] (dw alike) and
+ * y(i, c) = y[i * y_pixel + c] (dy alike). */
+typedef struct fv_depthwise {
+    int pixels, channels, terms;
+    const real *x; /* x, w, dy, bias: readable up to the next multiple of kernels->vector channels */
+    const ptrdiff_t *x_offset;
+    ptrdiff_t x_pixel;
+    const real *w, *bias; /* bias NULL: 0 */
+    const ptrdiff_t *w_offset;
+    const real *dy;
+    real *y, *dw; /* only `channels` are written */
+    ptrdiff_t y_pixel;
+    bool relu; /* max(., 0) at the end of y */
+} fv_depthwise;
+
 /* A pooling window over one sample, three spatial axes (outer ones may be 1), NHWC. */
 typedef struct fv_window {
-    int in[3], out[3];                 /* sizes */
-    int size[3], stride[3], before[3]; /* window, step, padding in front */
+    int in[3], out[3];                           /* sizes */
+    int size[3], stride[3], before[3], after[3]; /* window, step, padding in front and behind */
     int channels;
-    bool count_pad; /* average: padded cells count in the divisor */
+    bool adaptive;  /* window i is [floor(i in / out), ceil((i + 1) in / out)), `size` the largest */
+    bool count_pad; /* average: cells in the padding count in the divisor, those past it do not */
+    bool sum;       /* average: no divisor */
 } fv_window;
 
 /* Numbers of an optimiser's update; which are used depends on the optimiser. */
 typedef struct fv_update {
     real lr, momentum, rho, beta1, beta2, epsilon;
     real new_rho, new_beta1, new_beta2; /* 1 - rho and so on, rounded once from double */
-    real correction1, correction2;      /* Adam: bias corrections of this step, see optimizer.c */
-    bool torch;                         /* PyTorch's formula */
+    /* Of Adam and its kin: lr with this step's corrections; the factor of sqrt(v); nadam's share
+     * of the gradient itself. See optimizer.c. */
+    real rate, root, gradient_rate;
+    bool nesterov, centered, amsgrad;
+    bool torch; /* PyTorch's formula */
 } fv_update;
+
+/* How the gradient goes through an affine map whose mean and deviation depend on x. */
+typedef struct fv_affine_back {
+    const real *factor, *slope, *offset; /* one for each channel */
+} fv_affine_back;
+
+/* Each row of `length` values is normalised on its own: y = (x - mean) / sqrt(variance + epsilon)
+ * scale(i) + bias(i). */
+typedef struct fv_row_norm {
+    size_t length;
+    bool center;      /* else the mean counts as 0 */
+    bool unit_length; /* divide by sqrt(max(sum of x^2, epsilon)): the row gets the length 1 */
+    double epsilon;
+    const real *scale, *bias; /* NULL: 1 and 0 */
+} fv_row_norm;
+
+/* Local response normalisation: the window of channel c is c - before to c + after. */
+typedef struct fv_lrn_window {
+    int channels, before, after;
+    real alpha, beta, k;
+} fv_lrn_window;
 
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
                               const real *gradient, real *const *slots);
@@ -59,6 +103,9 @@ typedef struct fv_kernels {
 
     void (*product)(const fv_product *product);
 
+    void (*depthwise)(const fv_depthwise *row);
+    void (*depthwise_weights)(const fv_depthwise *row);
+
     /* Packs B (depth x columns, row stride b_row) as panels: [columns / panel][depth][panel], the
      * last panel padded with zeros. `transposed`: B(k, j) is at b[j * b_row + k]. */
     void (*pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
@@ -69,9 +116,18 @@ typedef struct fv_kernels {
     void (*activate)(fv_activation kind, real constant, size_t rows, int channels, real *y);
     void (*activate_back)(fv_activation kind, real constant, size_t rows, int channels,
                           const real *seen, real *gradient);
+    /* y = x > 0 ? x : slope(c) x, over rows x channels. backward: dx, sums may be NULL; sums[c] +=
+     * dy x where x <= 0. */
+    void (*prelu)(size_t rows, int channels, const real *x, const real *slope, real *y);
+    void (*prelu_back)(size_t rows, int channels, const real *x, const real *slope, const real *dy,
+                       real *dx, real *sums);
     /* ReLU's derivative as one bit a value: bits[i / 8] bit i % 8 = y[i] > 0; count rounds up to
      * fv_bit_bytes(count). */
     void (*positive_bits)(size_t count, const real *y, uint8_t *bits);
+    /* The same for low < y[i] < high. */
+    void (*between_bits)(size_t count, real low, real high, const real *y, uint8_t *bits);
+    /* y[i] *= scale where bit i is not set. */
+    void (*scale_rest)(size_t count, const uint8_t *bits, real scale, real *y);
     /* y[i] = x[i] * scale where bit i is set, else 0; x == y is allowed. */
     void (*keep_bits)(size_t count, const uint8_t *bits, real scale, const real *x, real *y);
     /* Dropout's bits: bit i is set where 16 random bits of (key, stream) are >= threshold. */
@@ -85,6 +141,29 @@ typedef struct fv_kernels {
     /* sums[i] = sum over u < units of parts[u * stride + i], in a fixed binary tree over u. */
     void (*tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums);
     bool (*all_finite)(size_t count, const real *x);
+
+    /* Normalisation over rows x channels, see normalize.c. sums[c] = sum over the rows of u,
+     * sums[channels + c] = that of u (x - shift(c)); u is dy, or x - shift(c) where dy is NULL. */
+    void (*channel_sums)(size_t rows, int channels, const real *x, const real *shift,
+                         const real *dy, double *sums);
+    /* y = (x - mean(c)) factor(c) + offset(c); mean NULL: y = x factor(c). */
+    void (*affine)(size_t rows, int channels, const real *x, const real *mean, const real *factor,
+                   const real *offset, real *y);
+    /* dx = dy factor(c) - (x - mean(c)) slope(c) - offset(c). */
+    void (*affine_back)(size_t rows, int channels, const real *x, const real *mean, const real *dy,
+                        const fv_affine_back *by, real *dx);
+    /* notes (NULL in inference): mean and 1 / deviation of each row, for backward, which adds to
+     * dscale and dbias; dx, dscale, dbias may be NULL. */
+    void (*norm_rows)(const fv_row_norm *norm, size_t rows, const real *x, real *notes, real *y);
+    void (*norm_rows_back)(const fv_row_norm *norm, size_t rows, const real *x, const real *notes,
+                           const real *dy, real *dx, real *dscale, real *dbias);
+    /* scratch: 4 channels + 2 (before + after) values. */
+    void (*lrn)(const fv_lrn_window *lrn, size_t rows, const real *x, real *scratch, real *y);
+    void (*lrn_back)(const fv_lrn_window *lrn, size_t rows, const real *x, const real *dy,
+                     real *scratch, real *dx);
+    /* y[i] += deviation x normal number i of (key, stream), see layers/gaussian_noise.c. */
+    void (*add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
+                        real deviation, real *y);
 
     /* Max pooling keeps each window's winner (its cell, the first of equals) as a byte where the
      * window has at most 256 cells, else as an int32_t. `winners` NULL: inference. */
@@ -108,8 +187,26 @@ typedef struct fv_kernels {
     void (*winograd_weights_back)(size_t count, const real *u, real *dw);
 
     fv_update_kernel *sgd;      /* slot 0: velocity */
+    fv_update_kernel *adagrad;  /* slot 0: sum of g^2 */
+    fv_update_kernel *rmsprop;  /* slots: mean of g^2, velocity (with momentum), mean of g */
     fv_update_kernel *adadelta; /* slots: mean of g^2, mean of step^2 */
-    fv_update_kernel *adam;     /* slots: m, v */
+    fv_update_kernel *adam;     /* slots: m, v, the largest v (amsgrad) */
+    fv_update_kernel *adamax;   /* slots: m, the largest |g| */
+    fv_update_kernel *nadam;    /* slots: m, v */
+    fv_update_kernel *lion;     /* slot 0: m */
+    fv_update_kernel *lamb;     /* slots: m, v, both brought up to date by lamb_moments */
+    /* The sum of squares of the step's directions m / (sqrt(v) root + epsilon). */
+    double (*lamb_moments)(const fv_update *update, size_t count, const real *gradient,
+                           real *const *slots);
+
+    double (*sum_squares)(size_t count, const real *x);
+    double (*sum_absolute)(size_t count, const real *x);
+    /* g += l1 sign(w) + l2 w */
+    void (*regularize)(size_t count, real l1, real l2, const real *w, real *g);
+    void (*clamp)(size_t count, real limit, real *g); /* to -limit ... limit */
+    void (*decay)(size_t count, real share, real *w); /* w -= share w */
+    /* mean = old_share mean + new_share w */
+    void (*average)(size_t count, real old_share, real new_share, const real *w, real *mean);
 } fv_kernels;
 
 /* A Winograd tile of outputs is 4x4; its patch of the input, and its points, are 6x6. */

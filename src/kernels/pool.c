@@ -18,6 +18,16 @@ static span window_span(const fv_window *w, const int at[3]) {
     return s;
 }
 
+static span adaptive_span(const fv_window *w, const int at[3]) {
+    span s;
+    for (int i = 0; i < 3; i++) {
+        int64_t in = w->in[i], out = w->out[i];
+        s.start[i] = s.low[i] = (int)(at[i] * in / out);
+        s.high[i] = (int)(((at[i] + 1) * in + out - 1) / out);
+    }
+    return s;
+}
+
 static ptrdiff_t pixel(const fv_window *w, int d, int h, int x) {
     return (((ptrdiff_t)d * w->in[1] + h) * w->in[2] + x) * w->channels;
 }
@@ -40,7 +50,7 @@ FV_INLINE void each_window(const fv_window *w, at_window *function, void *argume
     for (at[0] = 0; at[0] < w->out[0]; at[0]++)
         for (at[1] = 0; at[1] < w->out[1]; at[1]++)
             for (at[2] = 0; at[2] < w->out[2]; at[2]++, position++) {
-                span s = window_span(w, at);
+                span s = w->adaptive ? adaptive_span(w, at) : window_span(w, at);
                 function(w, &s, position, argument);
             }
 }
@@ -160,8 +170,11 @@ void FV_LOCAL(maxpool_back)(const fv_window *w, const real *dy, const void *winn
 
 static real divisor(const fv_window *w, const span *s) {
     real cells = 1;
-    for (int i = 0; i < 3; i++)
-        cells *= (real)(w->count_pad ? w->size[i] : s->high[i] - s->low[i]);
+    for (int i = 0; i < 3 && !w->sum; i++) {
+        int padded = w->in[i] + w->after[i], end = s->start[i] + w->size[i];
+        cells *= (real)(w->count_pad ? (end < padded ? end : padded) - s->start[i]
+                                     : s->high[i] - s->low[i]);
+    }
     return cells;
 }
 

@@ -1,205 +1,197 @@
-/* conv: y(p, f) = bias(f) + sum over kernel cells k and channels c of x(p S + k - P, c) w(k, c, f),
- * the cross-correlation that the field calls convolution, in one to three axes.
- * Stored weights: [kernel cells][channels][filters]; in files PyTorch's (filters, channels,
- * kernel). */
+/* conv: y(p, f) = bias(f) + sum over kernel cells k and channels c of x(p S + k D - P, c) w(k, c,
+ * f) with stride S, dilation D and padding P, the cross-correlation that the field calls
+ * convolution, in one to three axes. With groups a filter sees the channels of its group alone;
+ * with a table those that the table names. Stored weights: [kernel cells][channels /
+ * groups][filters]; in files PyTorch's (filters, channels / groups, kernel). With a table: [kernel
+ * cells][links] and (links, kernel). */
 #include "layers/conv.h"
 #include "layers/activation.h"
-#include <limits.h>
-#include <stddef.h>
+#include "layers/conv_params.h"
 
 static const fv_param params[] = {
-    {.key = "filters",
-     .type = FV_PARAM_INT,
-     .offset = offsetof(fv_conv_options, filters),
-     .required = true,
-     .position = 1,
-     .low = 1,
-     .high = 1 << 24,
-     .help = "output channels"},
-    {.key = "kernel",
-     .type = FV_PARAM_SIZES,
-     .offset = offsetof(fv_conv_options, kernel),
-     .required = true,
-     .position = 2,
-     .low = 1,
-     .high = 1 << 20,
-     .help = "cells of the kernel along each axis"},
-    {.key = "activation",
-     .type = FV_PARAM_CHOICE,
-     .offset = offsetof(fv_conv_options, activation),
-     .position = 3,
-     .choices = fv_activation_names,
-     .help = "applied to the output"},
-    {.key = "stride",
-     .type = FV_PARAM_SIZES,
-     .offset = offsetof(fv_conv_options, stride),
-     .low = 1,
-     .high = 1 << 20,
-     .fallback = 1,
-     .help = "step of the kernel along each axis"},
-    {.key = "padding",
-     .type = FV_PARAM_CHOICE,
-     .offset = offsetof(fv_conv_options, padding),
-     .choices = fv_padding_names,
-     .help = "valid: none but pad; same: ceil(input / stride) outputs, as TensorFlow pads"},
-    {.key = "pad",
-     .type = FV_PARAM_PADS,
-     .offset = offsetof(fv_conv_options, pad),
-     .low = 0,
-     .high = 1 << 20,
-     .help = "zeros around the input, before:after along each axis"},
-    {.key = "bias",
-     .type = FV_PARAM_NOT,
-     .offset = offsetof(fv_conv_options, no_bias),
-     .help = "a number added to each filter's output"},
-    {.key = "init",
-     .type = FV_PARAM_INIT,
-     .offset = offsetof(fv_conv_options, init),
-     .fallback_text = "glorot_uniform",
-     .help = "how the weights start"},
-    {.key = "bias_init",
-     .type = FV_PARAM_INIT,
-     .offset = offsetof(fv_conv_options, bias_init),
-     .fallback_text = "constant(0)",
-     .help = "how the biases start"},
+    FV_CONV_FILTERS(fv_conv_options),
+    FV_CONV_KERNEL(fv_conv_options, 2),
+    FV_CONV_ACTIVATION(fv_conv_options, 3),
+    FV_CONV_SLIDE(fv_conv_options),
+    FV_CONV_DILATION(fv_conv_options),
+    FV_CONV_GROUPS(fv_conv_options),
+    FV_CONV_BORDER(fv_conv_options),
+    FV_CONV_BIAS(fv_conv_options),
+    FV_CONV_INIT(fv_conv_options, init, "how the weights start"),
+    FV_CONV_BIAS_INIT(fv_conv_options),
+    {.key = "table",
+     .type = FV_PARAM_TABLE,
+     .offset = offsetof(fv_conv_options, table),
+     .fallback_text = "all",
+     .help = "channels that each filter sees, from 0: 0-2,1-3,0+4 for three filters"},
     {0}};
 
-static void describe_weights(const fv_conv_options *o, const fv_shape *input, const fv_axis axes[3],
-                             fv_inference *inference) {
-    int rank = input->rank;
-    size_t cells = 1, channels = (size_t)input->channels, filters = (size_t)o->filters;
-    fv_weight_spec *w = &inference->weights[0];
-    *w = (fv_weight_spec){.name = "weight", .rank = rank + 2};
-    w->size[0] = filters;
-    w->size[1] = channels;
-    for (int i = 0; i < rank; i++) {
-        w->size[2 + i] = (size_t)axes[i].kernel;
-        w->axes[i] = 2 + i;
-        cells *= (size_t)axes[i].kernel; /* at most 2^60 */
-    }
-    w->axes[rank] = 1;
-    w->axes[rank + 1] = 0;
-    w->fan_in = cells > SIZE_MAX / channels ? SIZE_MAX : cells * channels;
-    w->fan_out = cells > SIZE_MAX / filters ? SIZE_MAX : cells * filters;
-    w->init = fv_init_or(o->init, FV_INIT_GLOROT_UNIFORM);
-    inference->weight_count = o->no_bias ? 1 : 2;
-    inference->weights[1] = (fv_weight_spec){.name = "bias",
-                                             .bias = true,
-                                             .rank = 1,
-                                             .size = {filters},
-                                             .fan_in = w->fan_in,
-                                             .fan_out = w->fan_out,
-                                             .init = fv_init_or(o->bias_init, FV_INIT_CONSTANT)};
+/* ---- Shapes and weights -------------------------------------------------------------------------
+ */
+
+fv_status fv_conv_check_groups(int groups, const fv_shape *input, int filters) {
+    char text[64];
+    if (input->channels % groups == 0 && filters % groups == 0)
+        return FV_OK;
+    return fv_fail(FV_SHAPE,
+                   "groups=%d does not divide both the %d channels of the input %s and the %d "
+                   "filters (choose a divisor of both)",
+                   groups, input->channels, fv_shape_text(input, text), filters);
 }
 
-static fv_status slide(const fv_conv_options *o, const fv_shape *input, fv_axis axes[3]) {
-    return fv_slide(input,
-                    &(fv_slide_options){.kernel = o->kernel,
-                                        .stride = o->stride,
-                                        .dilation = o->dilation,
-                                        .padding = o->padding,
-                                        .pad = o->pad,
-                                        .what = "kernel"},
-                    axes);
+/* A kernel for each link; on average a filter sees links / filters channels. */
+static fv_weight_spec table_weight(const fv_conv_options *o, int rank, const fv_axis *axes,
+                                   int channels) {
+    int links = fv_conv_links(o);
+    fv_weight_spec w = {.name = "weight",
+                        .rank = rank + 1,
+                        .size = {(size_t)links},
+                        .init = fv_init_or(o->init, FV_INIT_GLOROT_UNIFORM)};
+    size_t cells = 1;
+    for (int i = 0; i < rank; i++) {
+        w.size[1 + i] = (size_t)axes[i].kernel;
+        w.axes[i] = 1 + i;
+        cells *= (size_t)axes[i].kernel; /* at most 2^60 */
+    }
+    w.fan_in = cells > SIZE_MAX >> 12 ? SIZE_MAX : cells * (size_t)links / (size_t)o->filters;
+    w.fan_out = cells > SIZE_MAX >> 12 ? SIZE_MAX : cells * (size_t)links / (size_t)channels;
+    return w;
 }
+
+fv_status fv_conv_infer(const fv_conv_options *o, const fv_shape *input, fv_inference *inference) {
+    int groups = o->groups ? o->groups : 1;
+    bool table = fv_conv_has_table(o);
+    fv_axis axes[3];
+    fv_status status = fv_slide(input,
+                                &(fv_slide_options){.kernel = o->kernel,
+                                                    .stride = o->stride,
+                                                    .dilation = o->dilation,
+                                                    .padding = o->padding,
+                                                    .pad = o->pad,
+                                                    .what = "kernel"},
+                                axes);
+    if (!status && table)
+        status = fv_conv_check_table(o, input);
+    if (!status)
+        status = fv_conv_check_groups(groups, input, o->filters);
+    if (!status)
+        status = fv_conv_check_sizes(axes, input, input->channels, o->filters);
+    if (status)
+        return status;
+    fv_weight_spec *w = inference->weights;
+    w[0] = table ? table_weight(o, input->rank, axes, input->channels)
+                 : fv_conv_weight("weight", input->rank, axes, o->filters, input->channels / groups,
+                                  o->init);
+    w[1] = fv_conv_bias(o->filters, &w[0], o->bias_init);
+    inference->weight_count = o->no_bias ? 1 : 2;
+    inference->output = *input;
+    inference->output.channels = o->filters;
+    for (int i = 0; i < input->rank; i++)
+        inference->output.size[i] = axes[i].out;
+    inference->macs = fv_conv_macs(&w[0], &inference->output);
+    inference->activation = o->activation;
+    return FV_OK;
+}
+
+/* ---- Algorithms ---------------------------------------------------------------------------------
+ */
+
+enum { PRODUCTS, WINOGRAD };
+
+static const fv_conv_algorithm *algorithm(const fv_layer_plan *plan) {
+    return plan->algorithm == WINOGRAD ? &fv_conv_by_winograd : &fv_conv_by_products;
+}
+
+int fv_conv_uses(const fv_setting *setting) {
+    int uses = FV_CONV_OUTPUT;
+    if (setting->training && setting->input_gradient)
+        uses |= FV_CONV_INPUT_GRADIENT;
+    if (setting->training && !setting->frozen)
+        uses |= FV_CONV_WEIGHT_GRADIENT;
+    return uses;
+}
+
+static fv_conv_geometry measure(const fv_conv_options *o, const fv_shape *input,
+                                const fv_setting *setting) {
+    return fv_conv_geometry_of(o, input, fv_conv_uses(setting), setting->kernels);
+}
+
+/* Of a table: all channels' weights. */
+static size_t dense_bytes(const fv_conv_geometry *g) {
+    return fv_conv_cells(g) * (size_t)g->channels * (size_t)g->filters * sizeof(real);
+}
+
+void fv_conv_prepare(const fv_conv_options *o, const fv_shape *input, const fv_shape *output,
+                     const fv_setting *setting, fv_layer_plan *plan) {
+    fv_conv_geometry g = measure(o, input, setting);
+    bool table = fv_conv_has_table(o);
+    fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
+    plan->keep_input = (g.uses & FV_CONV_WEIGHT_GRADIENT) != 0;
+    plan->algorithm = !table && fv_conv_winograd_fits(&g, setting) ? WINOGRAD : PRODUCTS;
+    algorithm(plan)->prepare(&g, setting, plan);
+    if (!table)
+        return;
+    plan->packed += dense_bytes(&g);
+    if (g.uses & FV_CONV_WEIGHT_GRADIENT)
+        plan->held = dense_bytes(&g);
+}
+
+void fv_conv_pack(const fv_conv_options *o, const fv_call *call) {
+    fv_conv_geometry g = measure(o, call->in_shape[0], call->setting);
+    fv_call dense = *call;
+    if (fv_conv_has_table(o)) {
+        real *weights = call->packed + (call->plan->packed - dense_bytes(&g)) / sizeof(real);
+        fv_conv_expand_table(o, g.channels, fv_conv_cells(&g), call->weights[0], weights);
+        dense.weights[0] = weights;
+    }
+    algorithm(call->plan)->pack(&g, &dense);
+}
+
+void fv_conv_forward(const fv_conv_options *o, const fv_call *call) {
+    fv_conv_geometry g = measure(o, call->in_shape[0], call->setting);
+    algorithm(call->plan)->forward(&g, call);
+    fv_activation_forward(call, 0, call->samples, true);
+}
+
+/* A table's gradients of all weights are held from call to call; the last one picks the links'. */
+void fv_conv_backward(const fv_conv_options *o, const fv_call *call) {
+    fv_conv_geometry g = measure(o, call->in_shape[0], call->setting);
+    bool table = fv_conv_has_table(o) && call->weight_gradients[0];
+    fv_call dense = *call;
+    if (table)
+        dense.weight_gradients[0] = (real *)call->held;
+    fv_activation_backward(call, 0, call->samples);
+    algorithm(call->plan)->backward(&g, &dense);
+    if (table && call->last)
+        fv_conv_gather_table(o, g.channels, fv_conv_cells(&g), dense.weight_gradients[0],
+                             call->weight_gradients[0]);
+}
+
+/* ---- The record ---------------------------------------------------------------------------------
+ */
 
 static fv_status infer(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference) {
     (void)count;
-    const fv_conv_options *o = options;
-    fv_axis axes[3];
-    fv_status status = slide(o, inputs, axes);
-    if (status)
-        return status;
-    describe_weights(o, inputs, axes, inference);
-    inference->output = inputs[0];
-    inference->output.channels = o->filters;
-    inference->activation = o->activation;
-    double macs = (double)inference->weights[0].fan_in * o->filters;
-    for (int i = 0; i < inputs[0].rank; i++) {
-        inference->output.size[i] = axes[i].out;
-        macs *= axes[i].out == FV_ANY ? 0 : axes[i].out;
-    }
-    inference->macs = macs < 9e18 ? (int64_t)macs : INT64_MAX;
-    return FV_OK;
+    return fv_conv_infer(options, inputs, inference);
 }
-
-fv_conv_geometry fv_conv_measure(const fv_conv_options *options, const fv_shape *input,
-                                 const fv_setting *setting) {
-    fv_conv_geometry g = {.channels = input->channels, .filters = options->filters};
-    fv_axis axes[3];
-    slide(options, input, axes); /* infer has checked it */
-    for (int i = 0; i < 3; i++) {
-        int missing = 3 - input->rank;
-        g.axis[i] = i < missing
-                        ? (fv_axis){.in = 1, .out = 1, .kernel = 1, .stride = 1, .dilation = 1}
-                        : axes[i - missing];
-    }
-    for (int i = 1; i < 3; i++) {
-        fv_axis *outer = &g.axis[i - 1], *inner = &g.axis[i];
-        bool plain = outer->kernel == 1 && outer->stride == 1 && inner->kernel == 1 &&
-                     inner->stride == 1 && outer->in == outer->out && inner->in == inner->out;
-        if (plain && (int64_t)outer->in * inner->in <= INT_MAX) {
-            inner->in = inner->out = outer->in * inner->in;
-            outer->in = outer->out = 1;
-        }
-    }
-    for (int i = 0; i < 3; i++) {
-        const fv_axis *a = &g.axis[i];
-        g.padded_input |= a->before > 0 || a->after > 0;
-        if (!setting->input_gradient)
-            continue;
-        /* Input cell i sees outputs (i + before) / stride - m, m < ceil(kernel / stride). */
-        int reach = (a->kernel + a->stride - 1) / a->stride - 1 - a->before / a->stride;
-        int last = (a->in - 1 + a->before) / a->stride - (a->out - 1);
-        g.low[i] = reach > 0 ? reach : 0;
-        g.high[i] = last > 0 ? last : 0;
-    }
-    g.filter_row = (int)fv_round_up((size_t)g.filters, (size_t)setting->kernels->vector);
-    return g;
-}
-
-/* The algorithms, in fv_layer_plan.algorithm. */
-typedef struct algorithm {
-    void (*prepare)(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan);
-    void (*pack)(const fv_conv_geometry *g, const fv_call *call);
-    void (*forward)(const fv_conv_geometry *g, const fv_call *call);
-    void (*backward)(const fv_conv_geometry *g, const fv_call *call);
-} algorithm;
-
-enum { DIRECT, WINOGRAD };
-static const algorithm algorithms[] = {
-    [DIRECT] = {fv_conv_direct_prepare, fv_conv_direct_pack, fv_conv_direct_forward,
-                fv_conv_direct_backward},
-    [WINOGRAD] = {fv_conv_winograd_prepare, fv_conv_winograd_pack, fv_conv_winograd_forward,
-                  fv_conv_winograd_backward}};
 
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
-    const fv_conv_options *o = options;
-    fv_conv_geometry g = fv_conv_measure(o, inputs, setting);
-    fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
-    plan->keep_input = setting->training;
-    plan->algorithm = fv_conv_winograd_fits(&g, setting) ? WINOGRAD : DIRECT;
-    algorithms[plan->algorithm].prepare(&g, setting, plan);
+    fv_conv_prepare(options, inputs, output, setting, plan);
 }
 
 static void pack(const fv_call *call) {
-    fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
-    algorithms[call->plan->algorithm].pack(&g, call);
+    fv_conv_pack(call->options, call);
 }
 
 static void forward(const fv_call *call) {
-    fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
-    algorithms[call->plan->algorithm].forward(&g, call);
-    fv_activation_forward(call, 0, call->samples, true);
+    fv_conv_forward(call->options, call);
 }
 
 static void backward(const fv_call *call) {
-    fv_conv_geometry g = fv_conv_measure(call->options, call->in_shape[0], call->setting);
-    fv_activation_backward(call, 0, call->samples);
-    algorithms[call->plan->algorithm].backward(&g, call);
+    fv_conv_backward(call->options, call);
 }
 
 const fv_layer_type fv_layer_conv = {.name = "conv",

@@ -1,9 +1,21 @@
-/* Copies of a sample with zeros around it, for both convolution algorithms. */
+/* Copies of a sample with zeros around it, for all convolution algorithms. */
 #include "layers/conv.h"
 #include <string.h>
 
+/* Each channel `repeat` times. */
+static void repeat_channels(const fv_border *b, const real *from, real *to) {
+    for (int c = 0; c < b->channels; c++)
+        for (int i = 0; i < b->repeat; i++)
+            *to++ = from[c];
+}
+
 static void copy_pixels(const fv_border *b, const real *from, real *to) {
     size_t used = (size_t)b->channels * sizeof(real);
+    if (b->repeat > 1) {
+        for (int i = 0; i < b->size[2]; i++)
+            repeat_channels(b, from + (ptrdiff_t)i * b->channels, to + (ptrdiff_t)i * b->row);
+        return;
+    }
     if (b->row == b->channels) {
         memcpy(to, from, (size_t)b->size[2] * used);
         return;

@@ -1,10 +1,13 @@
-/* Direct convolution on the batch-reduce product. Rows of an image are contiguous (NHWC), so one
- * output row is one product whose list runs over the kernel's rows:
- *   forward:         y[row] = sum over kernel rows of x[row + k] * W[k], depth = kernel width x
- * channels input gradient:  dx[row] = sum over kernel cells of dy[row - k] * W[k]^T, depth =
- * filters weight gradient: dW[k] = sum over output rows of x[row + k]^T * dy[row], depth = pixels
- * of a row With a stride S the input gradient is S interleaved problems an axis, each with the
- * kernel cells of its phase. Called by conv.c. */
+/* Direct convolution on the batch-reduce product, sample by sample. Rows of an image are contiguous
+ * (NHWC), so one output row is one product whose list runs over the kernel's rows:
+ *   output:          y[row] = sum over kernel rows of x[row + k] * W[k], depth = kernel width x
+ *                    channels
+ *   input gradient:  dx[row] = sum over kernel cells of dy[row - k] * W[k]^T, depth = filters
+ *   weight gradient: dW[k] = sum over output rows of x[row + k]^T * dy[row], depth = pixels of a
+ * row Where a kernel row's cells do not lie side by side (dilation along it, groups), cells take
+ * the place of kernel rows; each group is a problem of its own. With a stride S the input gradient
+ * is S interleaved problems an axis, each with the kernel cells of its phase. Called by the layers
+ * conv, depthwise_conv, separable_conv and conv_transpose. */
 #include "layers/conv.h"
 #include <string.h>
 
@@ -17,242 +20,266 @@ enum {
 /* ---- Sizes, in reals unless it says bytes ------------------------------------------------------
  */
 
-static size_t cells(const fv_conv_geometry *g) {
-    return (size_t)g->axis[0].kernel * (size_t)g->axis[1].kernel * (size_t)g->axis[2].kernel;
+/* Values of `columns` as panels hold them. */
+static size_t panel_width(int columns, const fv_kernels *k) {
+    return (size_t)fv_panels(columns, k) * (size_t)k->panel;
+}
+
+static int group_channels(const fv_conv_geometry *g) {
+    return g->channels / g->groups;
+}
+
+static int group_filters(const fv_conv_geometry *g) {
+    return g->filters / g->groups;
+}
+
+/* One group's weights: panels over its filters, depth = cells x channels. */
+static size_t forward_group(const fv_conv_geometry *g, const fv_kernels *k) {
+    return panel_width(group_filters(g), k) * fv_conv_cells(g) * (size_t)group_channels(g);
+}
+
+/* One group's kernel cell, transposed: panels over its channels, depth = its filters. */
+static size_t back_group(const fv_conv_geometry *g, const fv_kernels *k) {
+    return panel_width(group_channels(g), k) * (size_t)group_filters(g);
+}
+
+static size_t back_cell(const fv_conv_geometry *g, const fv_kernels *k) {
+    return back_group(g, k) * (size_t)g->groups;
 }
 
 static size_t forward_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)fv_panels(g->filters, k) * (size_t)k->panel * cells(g) * (size_t)g->channels;
+    return g->uses & FV_CONV_OUTPUT ? forward_group(g, k) * (size_t)g->groups : 0;
 }
 
-static size_t bias_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)fv_panels(g->filters, k) * (size_t)k->panel;
+static size_t back_packed(const fv_conv_geometry *g, const fv_kernels *k) {
+    return g->uses & FV_CONV_INPUT_GRADIENT ? back_cell(g, k) * fv_conv_cells(g) : 0;
 }
 
-/* One kernel cell, transposed: panels over channels, depth = filters. */
-static size_t cell_packed(const fv_conv_geometry *g, const fv_kernels *k) {
-    return (size_t)fv_panels(g->channels, k) * (size_t)k->panel * (size_t)g->filters;
-}
-
-static int padded_size(const fv_axis *a) {
-    return a->before + a->in + a->after;
-}
-
-static size_t padded_count(const fv_conv_geometry *g) {
-    return (size_t)padded_size(&g->axis[0]) * (size_t)padded_size(&g->axis[1]) *
-           (size_t)padded_size(&g->axis[2]) * (size_t)g->channels;
-}
-
-static int gradient_size(const fv_conv_geometry *g, int axis) {
-    return g->low[axis] + g->axis[axis].out + g->high[axis];
-}
-
-static size_t gradient_count(const fv_conv_geometry *g) {
-    return (size_t)gradient_size(g, 0) * (size_t)gradient_size(g, 1) * (size_t)gradient_size(g, 2) *
-           (size_t)g->filter_row;
-}
-
-/* Two lists of offsets for products: kernel cells, or rows of a block. */
+/* Bytes of a list of offsets: of kernel cells, or of the rows of a block. */
 static size_t list_bytes(const fv_conv_geometry *g) {
-    size_t terms = cells(g) > BLOCK_ROWS ? cells(g) : BLOCK_ROWS;
-    return fv_round_up(terms * sizeof(ptrdiff_t), 64);
+    size_t cells = fv_conv_cells(g);
+    return fv_round_up((cells > BLOCK_ROWS ? cells : BLOCK_ROWS) * sizeof(ptrdiff_t), 64);
 }
 
-void fv_conv_direct_prepare(const fv_conv_geometry *g, const fv_setting *setting,
-                            fv_layer_plan *plan) {
-    const fv_kernels *k = setting->kernels;
-    plan->packed = (forward_packed(g, k) + bias_packed(g, k)) * sizeof(real);
-    plan->scratch = 2 * list_bytes(g);
-    if (setting->training && setting->input_gradient)
-        plan->packed += cells(g) * cell_packed(g, k) * sizeof(real);
-    if (g->padded_input)
-        plan->scratch += fv_round_up(padded_count(g) * sizeof(real), 64);
-    if (setting->training)
-        plan->scratch += fv_round_up(gradient_count(g) * sizeof(real), 64);
+size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k) {
+    size_t count =
+        g->depthwise ? fv_conv_depthwise_packed(g, k) : forward_packed(g, k) + back_packed(g, k);
+    return count * sizeof(real);
 }
 
-void fv_conv_direct_pack(const fv_conv_geometry *g, const fv_call *call) {
-    const fv_kernels *k = call->kernels;
-    real *bias = call->packed + forward_packed(g, k), *back = bias + bias_packed(g, k);
-    size_t depth = cells(g) * (size_t)g->channels;
-    k->pack(call->weights[0], g->filters, false, (int)depth, g->filters, call->packed);
-    for (int f = 0; f < fv_panels(g->filters, k) * k->panel; f++)
-        bias[f] = call->weights[1] && f < g->filters ? call->weights[1][f] : 0;
-    if (!call->setting->training || !call->setting->input_gradient)
+size_t fv_conv_direct_scratch(const fv_conv_geometry *g, const fv_kernels *k) {
+    size_t row = g->depthwise ? fv_conv_depthwise_row(g) : 0;
+    return 2 * list_bytes(g) + fv_conv_input_copy(g, k) + fv_conv_gradient_copy(g, k) +
+           row * sizeof(real);
+}
+
+fv_conv_direct fv_conv_direct_open(const fv_conv_geometry *g, const fv_kernels *k, real *packed,
+                                   unsigned char *scratch) {
+    unsigned char *input_copy = scratch + 2 * list_bytes(g);
+    unsigned char *gradient_copy = input_copy + fv_conv_input_copy(g, k);
+    return (fv_conv_direct){.g = g,
+                            .k = k,
+                            .forward = packed,
+                            .back = g->depthwise ? packed : packed + forward_packed(g, k),
+                            .a_offset = (ptrdiff_t *)scratch,
+                            .b_offset = (ptrdiff_t *)(scratch + list_bytes(g)),
+                            .input_copy = (real *)input_copy,
+                            .gradient_copy = (real *)gradient_copy,
+                            .row = (real *)(gradient_copy + fv_conv_gradient_copy(g, k))};
+}
+
+/* ---- Packing ------------------------------------------------------------------------------------
+ */
+
+static void pack_back(const fv_conv_direct *d, const real *weights) {
+    const fv_conv_geometry *g = d->g;
+    size_t cells = fv_conv_cells(g), cell = (size_t)group_channels(g) * (size_t)g->filters;
+    for (size_t i = 0; i < cells; i++)
+        for (int group = 0; group < g->groups; group++)
+            d->k->pack(weights + i * cell + (ptrdiff_t)group * group_filters(g), g->filters, true,
+                       group_filters(g), group_channels(g),
+                       d->back + i * back_cell(g, d->k) + (size_t)group * back_group(g, d->k));
+}
+
+void fv_conv_direct_pack(const fv_conv_direct *d, const real *weights) {
+    const fv_conv_geometry *g = d->g;
+    if (g->depthwise) {
+        fv_conv_depthwise_pack(d, weights);
         return;
-    size_t cell = (size_t)g->channels * (size_t)g->filters;
-    for (size_t i = 0; i < cells(g); i++)
-        k->pack(call->weights[0] + i * cell, g->filters, true, g->filters, g->channels,
-                back + i * cell_packed(g, k));
+    }
+    size_t depth = fv_conv_cells(g) * (size_t)group_channels(g);
+    for (int group = 0; (g->uses & FV_CONV_OUTPUT) && group < g->groups; group++)
+        d->k->pack(weights + (ptrdiff_t)group * group_filters(g), g->filters, false, (int)depth,
+                   group_filters(g), d->forward + (size_t)group * forward_group(g, d->k));
+    if (g->uses & FV_CONV_INPUT_GRADIENT)
+        pack_back(d, weights);
 }
 
-/* ---- Copies with borders ----------------------------------------------------------------------
+size_t fv_conv_bias_count(int columns, int groups, const fv_kernels *k) {
+    int group = columns / groups;
+    return fv_round_up((size_t)(columns - group) + panel_width(group, k), (size_t)k->panel);
+}
+
+void fv_conv_pack_bias(const real *bias, int columns, int groups, const fv_kernels *k, real *to) {
+    size_t count = (size_t)columns;
+    memcpy(to, bias, count * sizeof(real));
+    memset(to + count, 0, (fv_conv_bias_count(columns, groups, k) - count) * sizeof(real));
+}
+
+/* ---- Output -------------------------------------------------------------------------------------
  */
 
-/* The input with its padding: a copy in scratch, or the input itself when there is none. */
-static const real *padded_input(const fv_conv_geometry *g, const real *x, real *scratch) {
-    if (!g->padded_input)
-        return x;
-    fv_border b = {.channels = g->channels, .row = g->channels};
-    for (int i = 0; i < 3; i++) {
-        b.size[i] = g->axis[i].in;
-        b.low[i] = g->axis[i].before;
-        b.high[i] = g->axis[i].after;
-    }
-    fv_copy_with_border(&b, x, scratch);
-    return scratch;
+/* Kernel cells that lie side by side in the padded input: one term of a product. */
+static int run_cells(const fv_conv_geometry *g) {
+    return g->groups == 1 && g->axis[2].dilation == 1 ? g->axis[2].kernel : 1;
 }
 
-static const real *bordered_gradient(const fv_conv_geometry *g, const real *dy, real *scratch) {
-    bool plain = g->filter_row == g->filters;
-    fv_border b = {.channels = g->filters, .row = g->filter_row};
-    for (int i = 0; i < 3; i++) {
-        b.size[i] = g->axis[i].out;
-        b.low[i] = g->low[i];
-        b.high[i] = g->high[i];
-        plain &= g->low[i] == 0 && g->high[i] == 0;
-    }
-    if (plain)
-        return dy;
-    fv_copy_with_border(&b, dy, scratch);
-    return scratch;
-}
-
-/* ---- The three products -------------------------------------------------------------------------
- */
-
-/* Offsets of pixel (d, h, w) in the padded input and in the bordered gradient. */
-static ptrdiff_t input_at(const fv_conv_geometry *g, int d, int h, int w) {
-    return (((ptrdiff_t)d * padded_size(&g->axis[1]) + h) * padded_size(&g->axis[2]) + w) *
-           g->channels;
-}
-
-static ptrdiff_t gradient_at(const fv_conv_geometry *g, int d, int h, int w) {
-    return (((ptrdiff_t)(d + g->low[0]) * gradient_size(g, 1) + h + g->low[1]) *
-                gradient_size(g, 2) +
-            w + g->low[2]) *
-           g->filter_row;
-}
-
-static void forward_sample(const fv_conv_geometry *g, const fv_call *call, const real *x, real *y,
-                           ptrdiff_t *a_offset, ptrdiff_t *b_offset) {
+/* Where in the padded input the kernel's cell number `cell` lies. */
+static ptrdiff_t cell_at(const fv_conv_geometry *g, int cell) {
     const fv_axis *a = g->axis;
-    const fv_kernels *k = call->kernels;
-    fv_product p = {.rows = a[2].out,
-                    .depth = a[2].kernel * g->channels,
-                    .terms = a[0].kernel * a[1].kernel,
-                    .a_offset = a_offset,
-                    .a_row = (ptrdiff_t)a[2].stride * g->channels,
+    int row = cell / a[2].kernel;
+    return fv_conv_input_at(g, row / a[1].kernel * a[0].dilation, row % a[1].kernel * a[1].dilation,
+                            cell % a[2].kernel * a[2].dilation);
+}
+
+/* One panel of filters, from number `f` on: all rows. */
+static void output_panel(const fv_conv_direct *d, fv_product *p, const real *x, real *y) {
+    const fv_conv_geometry *g = d->g;
+    const fv_axis *a = g->axis;
+    for (int i = 0; i < a[0].out; i++)
+        for (int j = 0; j < a[1].out; j++) {
+            p->a = x + fv_conv_input_at(g, i * a[0].stride, j * a[1].stride, 0);
+            p->c = y + ((ptrdiff_t)i * a[1].out + j) * a[2].out * g->filters;
+            d->k->product(p);
+        }
+}
+
+void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
+                           real *y) {
+    const fv_conv_geometry *g = d->g;
+    if (g->depthwise) {
+        fv_conv_depthwise_output(d, x, bias, relu, y);
+        return;
+    }
+    int run = run_cells(g), channels = group_channels(g), filters = group_filters(g);
+    fv_product p = {.rows = g->axis[2].out,
+                    .depth = run * channels,
+                    .terms = (int)fv_conv_cells(g) / run,
+                    .a_offset = d->a_offset,
+                    .a_row = (ptrdiff_t)g->axis[2].stride * g->channels,
                     .a_column = 1,
-                    .b_offset = b_offset,
-                    .b_row = k->panel,
+                    .b_offset = d->b_offset,
+                    .b_row = d->k->panel,
                     .c_row = g->filters,
-                    .relu = call->activation == FV_RELU};
+                    .relu = relu};
     for (int t = 0; t < p.terms; t++) {
-        a_offset[t] = input_at(g, t / a[1].kernel, t % a[1].kernel, 0);
-        b_offset[t] = (ptrdiff_t)t * p.depth * k->panel;
+        d->a_offset[t] = cell_at(g, t * run);
+        d->b_offset[t] = (ptrdiff_t)t * p.depth * d->k->panel;
     }
-    const real *bias = call->packed + forward_packed(g, k);
-    ptrdiff_t panel = (ptrdiff_t)p.terms * p.depth * k->panel;
-    for (int f = 0; f < g->filters; f += k->panel) {
-        p.columns = g->filters - f < k->panel ? g->filters - f : k->panel;
-        p.b = call->packed + f / k->panel * panel;
-        p.bias = bias + f;
-        for (int d = 0; d < a[0].out; d++)
-            for (int h = 0; h < a[1].out; h++) {
-                p.a = x + input_at(g, d * a[0].stride, h * a[1].stride, 0);
-                p.c = y + ((ptrdiff_t)d * a[1].out + h) * a[2].out * g->filters + f;
-                k->product(&p);
-            }
-    }
+    p.b = d->forward;
+    for (int group = 0; group < g->groups; group++)
+        for (int f = 0; f < filters; f += d->k->panel) {
+            int filter = group * filters + f;
+            p.columns = filters - f < d->k->panel ? filters - f : d->k->panel;
+            p.bias = bias ? bias + filter : NULL;
+            output_panel(d, &p, x + (ptrdiff_t)group * channels, y + filter);
+            p.b += (ptrdiff_t)p.terms * p.depth * d->k->panel;
+        }
 }
 
-/* Of input row (d, h), the pixels whose innermost axis has phase `phase`. */
-static void input_gradient_row(const fv_conv_geometry *g, const fv_kernels *k, const real *dy,
-                               const real *packed, real *dx, const int at[2], int phase,
-                               ptrdiff_t *a_offset, ptrdiff_t *b_offset) {
-    const fv_axis *a = g->axis;
-    int first = ((phase - a[2].before) % a[2].stride + a[2].stride) % a[2].stride;
-    int q0 = (at[0] + a[0].before) / a[0].stride, r0 = (at[0] + a[0].before) % a[0].stride;
-    int q1 = (at[1] + a[1].before) / a[1].stride, r1 = (at[1] + a[1].before) % a[1].stride;
-    fv_product p = {.rows = (a[2].in - first + a[2].stride - 1) / a[2].stride,
-                    .depth = g->filters,
-                    .a = dy + gradient_at(g, q0, q1, (first + a[2].before) / a[2].stride),
-                    .a_offset = a_offset,
+/* ---- Input gradient -----------------------------------------------------------------------------
+ */
+
+/* The pixels of a row that see the same kernel cells. */
+static void input_gradient_phase(const fv_conv_direct *d, fv_conv_phase *phase, const real *dy,
+                                 const real *bias, bool relu, real *dx) {
+    const fv_conv_geometry *g = d->g;
+    int channels = group_channels(g), filters = group_filters(g);
+    fv_conv_list_phase(g, (ptrdiff_t)back_cell(g, d->k), phase, d->a_offset, d->b_offset);
+    fv_product p = {.rows = phase->pixels,
+                    .depth = filters,
+                    .terms = phase->terms,
+                    .a_offset = d->a_offset,
                     .a_row = g->filter_row,
                     .a_column = 1,
-                    .b_offset = b_offset,
-                    .b_row = k->panel,
-                    .c_row = (ptrdiff_t)a[2].stride * g->channels};
-    for (int kd = r0; kd < a[0].kernel; kd += a[0].stride)
-        for (int kh = r1; kh < a[1].kernel; kh += a[1].stride)
-            for (int kw = phase; kw < a[2].kernel; kw += a[2].stride, p.terms++) {
-                ptrdiff_t cell = ((ptrdiff_t)kd * a[1].kernel + kh) * a[2].kernel + kw;
-                a_offset[p.terms] =
-                    -(((ptrdiff_t)(kd / a[0].stride) * gradient_size(g, 1) + kh / a[1].stride) *
-                          gradient_size(g, 2) +
-                      kw / a[2].stride) *
-                    g->filter_row;
-                b_offset[p.terms] = cell * (ptrdiff_t)cell_packed(g, k);
-            }
-    real *row = dx + (((ptrdiff_t)at[0] * a[1].in + at[1]) * a[2].in + first) * g->channels;
-    for (int c = 0; c < g->channels; c += k->panel) {
-        p.columns = g->channels - c < k->panel ? g->channels - c : k->panel;
-        p.b = packed + (ptrdiff_t)c * g->filters;
-        p.c = row + c;
-        k->product(&p);
+                    .b_offset = d->b_offset,
+                    .b_row = d->k->panel,
+                    .c_row = (ptrdiff_t)g->axis[2].stride * g->channels,
+                    .relu = relu};
+    p.b = d->back;
+    for (int group = 0; group < g->groups; group++) {
+        p.a = dy + phase->dy + (ptrdiff_t)group * filters;
+        for (int c = 0; c < channels; c += d->k->panel) {
+            int channel = group * channels + c;
+            p.columns = channels - c < d->k->panel ? channels - c : d->k->panel;
+            p.bias = bias ? bias + channel : NULL;
+            p.c = dx + phase->dx + channel;
+            d->k->product(&p);
+            p.b += (ptrdiff_t)filters * d->k->panel;
+        }
     }
 }
 
-static void input_gradient_sample(const fv_conv_geometry *g, const fv_call *call, const real *dy,
-                                  real *dx, ptrdiff_t *a_offset, ptrdiff_t *b_offset) {
-    const fv_kernels *k = call->kernels;
-    const real *packed = call->packed + forward_packed(g, k) + bias_packed(g, k);
-    int at[2];
-    for (at[0] = 0; at[0] < g->axis[0].in; at[0]++)
-        for (at[1] = 0; at[1] < g->axis[1].in; at[1]++)
-            for (int phase = 0; phase < g->axis[2].stride; phase++)
-                input_gradient_row(g, k, dy, packed, dx, at, phase, a_offset, b_offset);
+void fv_conv_sample_input_gradient(const fv_conv_direct *d, const real *dy, const real *bias,
+                                   bool relu, real *dx) {
+    const fv_axis *a = d->g->axis;
+    int phases = a[2].stride < a[2].in ? a[2].stride : a[2].in;
+    fv_conv_phase phase;
+    for (phase.d = 0; phase.d < a[0].in; phase.d++)
+        for (phase.h = 0; phase.h < a[1].in; phase.h++)
+            for (phase.first = 0; phase.first < phases; phase.first++)
+                if (d->g->depthwise)
+                    fv_conv_depthwise_phase(d, &phase, dy, bias, relu, dx);
+                else
+                    input_gradient_phase(d, &phase, dy, bias, relu, dx);
 }
 
-/* A block of output rows (their (d, h) counted through) and of pixels [w0, w0 + p.depth) in them.
+/* ---- Weight gradient ----------------------------------------------------------------------------
  */
-static void weight_gradient_block(const fv_conv_geometry *g, const fv_kernels *k, fv_product *p,
-                                  const real *x, const real *dy, int row0, int w0, real *dw,
-                                  ptrdiff_t *a_offset, ptrdiff_t *b_offset) {
+
+/* A block of output rows (their (d, h) counted through) and of pixels [w0, w0 + p->depth) in them.
+ */
+static void weight_gradient_block(const fv_conv_direct *d, fv_product *p, const real *x,
+                                  const real *dy, int row0, int w0, real *dw) {
+    const fv_conv_geometry *g = d->g;
     const fv_axis *a = g->axis;
+    int run = run_cells(g), terms = (int)fv_conv_cells(g) / run;
+    int channels = group_channels(g), filters = group_filters(g);
     for (int t = 0; t < p->terms; t++) {
-        int d = (row0 + t) / a[1].out, h = (row0 + t) % a[1].out;
-        a_offset[t] = input_at(g, d * a[0].stride, h * a[1].stride, w0 * a[2].stride);
-        b_offset[t] = gradient_at(g, d, h, w0);
+        int i = (row0 + t) / a[1].out, j = (row0 + t) % a[1].out;
+        d->a_offset[t] = fv_conv_input_at(g, i * a[0].stride, j * a[1].stride, w0 * a[2].stride);
+        d->b_offset[t] = fv_conv_gradient_at(g, i, j, w0);
     }
-    for (int kd = 0; kd < a[0].kernel; kd++)
-        for (int kh = 0; kh < a[1].kernel; kh++) {
-            ptrdiff_t first_row = ((ptrdiff_t)kd * a[1].kernel + kh) * p->rows;
-            p->a = x + input_at(g, kd, kh, 0);
-            for (int f = 0; f < g->filters; f += k->panel) {
-                p->columns = g->filters - f < k->panel ? g->filters - f : k->panel;
-                p->b = dy + f;
-                p->c = dw + first_row * g->filters + f;
-                k->product(p);
+    for (int t = 0; t < terms; t++)
+        for (int group = 0; group < g->groups; group++) {
+            p->a = x + cell_at(g, t * run) + (ptrdiff_t)group * channels;
+            for (int f = 0; f < filters; f += d->k->panel) {
+                p->columns = filters - f < d->k->panel ? filters - f : d->k->panel;
+                p->b = dy + (ptrdiff_t)group * filters + f;
+                p->c = dw + (ptrdiff_t)t * p->rows * g->filters + (ptrdiff_t)group * filters + f;
+                d->k->product(p);
             }
         }
 }
 
-static void weight_gradient_sample(const fv_conv_geometry *g, const fv_call *call, const real *x,
-                                   const real *dy, bool add, ptrdiff_t *a_offset,
-                                   ptrdiff_t *b_offset) {
+void fv_conv_sample_weight_gradient(const fv_conv_direct *d, const real *x, const real *dy,
+                                    bool add, real *dw) {
+    const fv_conv_geometry *g = d->g;
     const fv_axis *a = g->axis;
+    if (g->depthwise) {
+        fv_conv_depthwise_weight_gradient(d, x, dy, add, dw);
+        return;
+    }
     int rows = a[0].out * a[1].out;
     int width = a[2].out < ROW_PIXELS ? a[2].out : ROW_PIXELS;
-    int row_bytes = width * (a[2].stride * g->channels + g->filter_row) * (int)sizeof(real);
-    int block = BLOCK_BYTES / row_bytes;
-    block = block < 1 ? 1 : block > BLOCK_ROWS ? BLOCK_ROWS : block;
-    fv_product p = {.rows = a[2].kernel * g->channels,
-                    .a_offset = a_offset,
+    size_t pixel = (size_t)a[2].stride * (size_t)g->channels + (size_t)g->filter_row;
+    size_t fit = BLOCK_BYTES / ((size_t)width * pixel * sizeof(real));
+    int block = fit < 1 ? 1 : fit > BLOCK_ROWS ? BLOCK_ROWS : (int)fit;
+    fv_product p = {.rows = run_cells(g) * group_channels(g),
+                    .a_offset = d->a_offset,
                     .a_row = 1,
                     .a_column = (ptrdiff_t)a[2].stride * g->channels,
-                    .b_offset = b_offset,
+                    .b_offset = d->b_offset,
                     .b_row = g->filter_row,
                     .c_row = g->filters,
                     .add = add};
@@ -260,60 +287,73 @@ static void weight_gradient_sample(const fv_conv_geometry *g, const fv_call *cal
         for (int w = 0; w < a[2].out; w += width) {
             p.terms = rows - row < block ? rows - row : block;
             p.depth = a[2].out - w < width ? a[2].out - w : width;
-            weight_gradient_block(g, call->kernels, &p, x, dy, row, w, call->weight_gradients[0],
-                                  a_offset, b_offset);
+            weight_gradient_block(d, &p, x, dy, row, w, dw);
             p.add = true;
         }
 }
 
-static void bias_gradient_sample(const fv_conv_geometry *g, const fv_call *call, const real *dy) {
-    for (int d = 0; d < g->axis[0].out; d++)
-        for (int h = 0; h < g->axis[1].out; h++)
-            call->kernels->add_rows((size_t)g->axis[2].out, g->filters, g->filter_row,
-                                    dy + gradient_at(g, d, h, 0), call->weight_gradients[1]);
+void fv_conv_sample_bias_gradient(const fv_conv_direct *d, const real *dy, real *db) {
+    const fv_conv_geometry *g = d->g;
+    for (int i = 0; i < g->axis[0].out; i++)
+        for (int j = 0; j < g->axis[1].out; j++)
+            d->k->add_rows((size_t)g->axis[2].out, g->filters, g->filter_row,
+                           dy + fv_conv_gradient_at(g, i, j, 0), db);
 }
 
-/* ---- Samples
- * -------------------------------------------------------------------------------------- */
+/* ---- As an algorithm of the layer conv ----------------------------------------------------------
+ */
 
-static size_t input_count(const fv_conv_geometry *g) {
-    return (size_t)g->axis[0].in * (size_t)g->axis[1].in * (size_t)g->axis[2].in *
-           (size_t)g->channels;
+static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan) {
+    const fv_kernels *k = setting->kernels;
+    plan->packed =
+        fv_conv_direct_packed(g, k) + fv_conv_bias_count(g->filters, g->groups, k) * sizeof(real);
+    plan->scratch = fv_conv_direct_scratch(g, k);
 }
 
-static size_t output_count(const fv_conv_geometry *g) {
-    return (size_t)g->axis[0].out * (size_t)g->axis[1].out * (size_t)g->axis[2].out *
-           (size_t)g->filters;
+/* Behind the weights; NULL where there is none. */
+static real *packed_bias(const fv_conv_geometry *g, const fv_call *call) {
+    return call->weights[1] ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
+                            : NULL;
 }
 
-void fv_conv_direct_forward(const fv_conv_geometry *g, const fv_call *call) {
-    ptrdiff_t *a_offset = (ptrdiff_t *)call->scratch;
-    ptrdiff_t *b_offset = (ptrdiff_t *)(call->scratch + list_bytes(g));
-    real *copy = (real *)(call->scratch + 2 * list_bytes(g));
-    for (int s = 0; s < call->samples; s++) {
-        const real *x = padded_input(g, call->in[0] + (size_t)s * input_count(g), copy);
-        forward_sample(g, call, x, call->out + (size_t)s * output_count(g), a_offset, b_offset);
-    }
+static fv_conv_direct direct_of(const fv_conv_geometry *g, const fv_call *call) {
+    return fv_conv_direct_open(g, call->kernels, call->packed, call->scratch);
 }
 
-void fv_conv_direct_backward(const fv_conv_geometry *g, const fv_call *call) {
-    ptrdiff_t *a_offset = (ptrdiff_t *)call->scratch;
-    ptrdiff_t *b_offset = (ptrdiff_t *)(call->scratch + list_bytes(g));
-    real *copy = (real *)(call->scratch + 2 * list_bytes(g));
-    real *border = copy;
-    if (g->padded_input)
-        border += fv_round_up(padded_count(g) * sizeof(real), 64) / sizeof(real);
-    if (call->first && call->weight_gradients[1])
-        memset(call->weight_gradients[1], 0, (size_t)g->filters * sizeof(real));
-    for (int s = 0; s < call->samples; s++) {
-        const real *dy =
-            bordered_gradient(g, call->out_gradient + (size_t)s * output_count(g), border);
-        const real *x = padded_input(g, call->in[0] + (size_t)s * input_count(g), copy);
-        weight_gradient_sample(g, call, x, dy, s > 0 || !call->first, a_offset, b_offset);
-        if (call->weight_gradients[1])
-            bias_gradient_sample(g, call, dy);
+static void pack(const fv_conv_geometry *g, const fv_call *call) {
+    fv_conv_direct d = direct_of(g, call);
+    fv_conv_direct_pack(&d, call->weights[0]);
+    if (call->weights[1])
+        fv_conv_pack_bias(call->weights[1], g->filters, g->groups, call->kernels,
+                          packed_bias(g, call));
+}
+
+static void forward(const fv_conv_geometry *g, const fv_call *call) {
+    fv_conv_direct d = direct_of(g, call);
+    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
+    for (int s = 0; s < call->samples; s++)
+        fv_conv_sample_output(&d, fv_conv_pad_input(g, call->in[0] + (size_t)s * in, d.input_copy),
+                              packed_bias(g, call), call->activation == FV_RELU,
+                              call->out + (size_t)s * out);
+}
+
+static void backward(const fv_conv_geometry *g, const fv_call *call) {
+    fv_conv_direct d = direct_of(g, call);
+    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
+    real *dw = call->weight_gradients[0], *db = call->weight_gradients[1];
+    if (call->first && db)
+        memset(db, 0, (size_t)g->filters * sizeof(real));
+    for (size_t s = 0; s < (size_t)call->samples; s++) {
+        const real *dy = fv_conv_border_gradient(g, call->out_gradient + s * out, d.gradient_copy);
+        if (dw)
+            fv_conv_sample_weight_gradient(&d,
+                                           fv_conv_pad_input(g, call->in[0] + s * in, d.input_copy),
+                                           dy, s > 0 || !call->first, dw);
+        if (db)
+            fv_conv_sample_bias_gradient(&d, dy, db);
         if (call->in_gradient[0])
-            input_gradient_sample(g, call, dy, call->in_gradient[0] + (size_t)s * input_count(g),
-                                  a_offset, b_offset);
+            fv_conv_sample_input_gradient(&d, dy, NULL, false, call->in_gradient[0] + s * in);
     }
 }
+
+const fv_conv_algorithm fv_conv_by_products = {prepare, pack, forward, backward};

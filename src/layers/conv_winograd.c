@@ -68,7 +68,8 @@ bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting)
     const fv_axis *h = &g->axis[1], *w = &g->axis[2];
     if (setting->exact || g->axis[0].in != 1 || g->axis[0].out != 1 || g->axis[0].kernel != 1)
         return false;
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1)
+    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 ||
+        w->dilation != 1 || g->groups != 1)
         return false;
     if (g->channels % vector || g->filters % vector || g->channels < 16 || g->filters < 16)
         return false;
@@ -78,25 +79,24 @@ bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting)
     return 3 * used >= 2 * made && (int64_t)g->channels * g->filters <= 1 << 20;
 }
 
-void fv_conv_winograd_prepare(const fv_conv_geometry *g, const fv_setting *setting,
-                              fv_layer_plan *plan) {
+static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan) {
     const fv_kernels *k = setting->kernels;
     winograd w = measure(g, k);
     size_t points = (size_t)POINTS;
     /* Kernels in panels, the bias, transposed panels, and room to transform. */
     plan->packed = points * (forward_point(&w, k) + kernel_count(&w)) + (size_t)w.filters;
     plan->scratch = points * (size_t)(w.v_step + w.z_step) + w.input_copy;
-    if (setting->training) {
+    if (setting->training)
         plan->scratch += w.output_copy + w.input_copy;
+    if (g->uses & FV_CONV_WEIGHT_GRADIENT)
         plan->held = points * kernel_count(&w) * sizeof(real);
-    }
     if (setting->input_gradient)
         plan->packed += points * backward_point(&w, k);
     plan->packed *= sizeof(real);
     plan->scratch *= sizeof(real);
 }
 
-void fv_conv_winograd_pack(const fv_conv_geometry *g, const fv_call *call) {
+static void pack(const fv_conv_geometry *g, const fv_call *call) {
     const fv_kernels *k = call->kernels;
     winograd w = measure(g, k);
     real *forward = call->packed, *bias = forward + (size_t)POINTS * forward_point(&w, k);
@@ -125,6 +125,7 @@ static const real *padded_input(const fv_conv_geometry *g, const winograd *w, co
                    .low = {0, g->axis[1].before, g->axis[2].before},
                    .high = {0, high[0], high[1]},
                    .channels = w->channels,
+                   .repeat = 1,
                    .row = w->channels};
     fv_copy_with_border(&b, x, copy);
     return copy;
@@ -137,6 +138,7 @@ static const real *padded_gradient(const fv_conv_geometry *g, const winograd *w,
     fv_border b = {.size = {1, g->axis[1].out, g->axis[2].out},
                    .high = {0, w->rows * TILE - g->axis[1].out, w->columns * TILE - g->axis[2].out},
                    .channels = w->filters,
+                   .repeat = 1,
                    .row = w->filters};
     fv_copy_with_border(&b, dy, copy);
     return copy;
@@ -162,7 +164,7 @@ typedef struct arrays {
     real *v, *z;        /* points of a block */
     ptrdiff_t x_row, y_row, dy_row;
     const real *forward, *bias, *back; /* packed */
-    real *sums;                        /* of the kernel gradient's points */
+    real *sums;                        /* of the kernel gradient's points; NULL: not wanted */
     bool add;                          /* to what `sums` holds */
 } arrays;
 
@@ -254,7 +256,8 @@ static void input_products(const winograd *w, const arrays *a, ptrdiff_t e, int 
 }
 
 static void backward_block(const winograd *w, const arrays *a, int first, int count) {
-    transform_inputs(w, a, first, count);
+    if (a->sums)
+        transform_inputs(w, a, first, count);
     for (int t = 0; t < count; t++) {
         int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
         a->k->winograd_output_back(a->dy + row * a->dy_row + (ptrdiff_t)column * w->filters,
@@ -262,7 +265,8 @@ static void backward_block(const winograd *w, const arrays *a, int first, int co
                                    w->z_step);
     }
     for (ptrdiff_t e = 0; e < POINTS; e++) {
-        weight_products(w, a, e, count);
+        if (a->sums)
+            weight_products(w, a, e, count);
         if (a->dx)
             input_products(w, a, e, count);
     }
@@ -277,14 +281,6 @@ static void backward_block(const winograd *w, const arrays *a, int first, int co
 /* ---- Samples
  * --------------------------------------------------------------------------------------------- */
 
-static size_t sample_inputs(const fv_conv_geometry *g) {
-    return (size_t)g->axis[1].in * (size_t)g->axis[2].in * (size_t)g->channels;
-}
-
-static size_t sample_outputs(const fv_conv_geometry *g) {
-    return (size_t)g->axis[1].out * (size_t)g->axis[2].out * (size_t)g->filters;
-}
-
 static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const fv_call *call) {
     const fv_kernels *k = call->kernels;
     arrays a = {.k = k,
@@ -293,7 +289,7 @@ static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const f
                 .y_row = (ptrdiff_t)g->axis[2].out * w->filters,
                 .dy_row = (ptrdiff_t)w->columns * TILE * w->filters,
                 .forward = call->packed,
-                .sums = (real *)call->held,
+                .sums = call->weight_gradients[0] ? (real *)call->held : NULL,
                 .add = !call->first};
     a.z = a.v + POINTS * w->v_step;
     a.bias = a.forward + (size_t)POINTS * forward_point(w, k);
@@ -303,13 +299,13 @@ static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const f
     return a;
 }
 
-void fv_conv_winograd_forward(const fv_conv_geometry *g, const fv_call *call) {
+static void forward(const fv_conv_geometry *g, const fv_call *call) {
     winograd w = measure(g, call->kernels);
     arrays a = point_arrays(g, &w, call);
     real *copy = a.z + POINTS * w.z_step;
     for (int s = 0; s < call->samples; s++) {
-        a.x = padded_input(g, &w, call->in[0] + (size_t)s * sample_inputs(g), copy);
-        a.y = call->out + (size_t)s * sample_outputs(g);
+        a.x = padded_input(g, &w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
+        a.y = call->out + (size_t)s * fv_conv_output_count(g);
         for (int t = 0; t < w.rows * w.columns; t += w.block) {
             int left = w.rows * w.columns - t;
             forward_block(g, &w, &a, call->activation == FV_RELU, t,
@@ -322,12 +318,15 @@ static void backward_sample(const fv_conv_geometry *g, const winograd *w, const 
                             arrays *a, int s) {
     real *copy = a->z + POINTS * w->z_step;
     real *dy_copy = copy + w->input_copy, *dx_copy = dy_copy + w->output_copy;
-    real *dx = call->in_gradient[0] ? call->in_gradient[0] + (size_t)s * sample_inputs(g) : NULL;
-    a->x = padded_input(g, w, call->in[0] + (size_t)s * sample_inputs(g), copy);
-    a->dy = padded_gradient(g, w, call->out_gradient + (size_t)s * sample_outputs(g), dy_copy);
+    real *dx =
+        call->in_gradient[0] ? call->in_gradient[0] + (size_t)s * fv_conv_input_count(g) : NULL;
+    if (a->sums)
+        a->x = padded_input(g, w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
+    a->dy =
+        padded_gradient(g, w, call->out_gradient + (size_t)s * fv_conv_output_count(g), dy_copy);
     a->dx = dx && w->input_copy ? dx_copy : dx;
     if (a->dx)
-        memset(a->dx, 0, (w->input_copy ? w->input_copy : sample_inputs(g)) * sizeof(real));
+        memset(a->dx, 0, (w->input_copy ? w->input_copy : fv_conv_input_count(g)) * sizeof(real));
     for (int t = 0; t < w->rows * w->columns; t += w->block, a->add = true) {
         int left = w->rows * w->columns - t;
         backward_block(w, a, t, left < w->block ? left : w->block);
@@ -335,18 +334,20 @@ static void backward_sample(const fv_conv_geometry *g, const winograd *w, const 
     if (dx && w->input_copy)
         crop_gradient(g, w, dx_copy, dx);
     if (call->weight_gradients[1])
-        call->kernels->add_rows((size_t)g->axis[1].out * (size_t)g->axis[2].out, w->filters,
-                                w->filters, call->out_gradient + (size_t)s * sample_outputs(g),
-                                call->weight_gradients[1]);
+        call->kernels->add_rows(
+            (size_t)g->axis[1].out * (size_t)g->axis[2].out, w->filters, w->filters,
+            call->out_gradient + (size_t)s * fv_conv_output_count(g), call->weight_gradients[1]);
 }
 
-void fv_conv_winograd_backward(const fv_conv_geometry *g, const fv_call *call) {
+static void backward(const fv_conv_geometry *g, const fv_call *call) {
     winograd w = measure(g, call->kernels);
     arrays a = point_arrays(g, &w, call);
     if (call->first && call->weight_gradients[1])
         memset(call->weight_gradients[1], 0, (size_t)w.filters * sizeof(real));
     for (int s = 0; s < call->samples; s++)
         backward_sample(g, &w, call, &a, s);
-    if (call->last)
+    if (call->last && a.sums)
         call->kernels->winograd_weights_back(kernel_count(&w), a.sums, call->weight_gradients[0]);
 }
+
+const fv_conv_algorithm fv_conv_by_winograd = {prepare, pack, forward, backward};

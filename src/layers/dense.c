@@ -256,7 +256,8 @@ static void backward_unit(void *argument, int unit, int thread) {
     real *scratch = (real *)(call->scratch + (size_t)thread * call->scratch_stride);
     int first = unit * BACKWARD_INPUTS;
     int width = inputs - first < BACKWARD_INPUTS ? inputs - first : BACKWARD_INPUTS;
-    weight_gradient(call, first, width, scratch);
+    if (call->weight_gradients[0])
+        weight_gradient(call, first, width, scratch);
     if (call->in_gradient[0])
         input_gradient(call, first, width, scratch + block_inputs(call->setting->batch));
     if (unit == 0 && call->weight_gradients[1]) {

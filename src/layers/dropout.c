@@ -1,26 +1,28 @@
 /* dropout: in training each value is set to 0 with probability `rate` and the others grow by
  * 1 / (1 - rate), so that inference needs no change (Srivastava et al. 2014, "inverted").
+ * spatial_dropout: the same for whole channels of a sample (Tompson et al. 2015).
  *
  * Value i of a sample is kept where the i-th 16-bit number of a Philox stream is at least
  * round(rate x 65536). The stream's key is the seed, its counter {block, index of the sample in
  * the data set, epoch, purpose + 256 node}; a block of four words gives eight numbers, low halves
- * first. */
+ * first. In spatial_dropout number i decides on channel i. */
 #include "base/random.h"
 #include "layers/layer.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 
-static const fv_param params[] = {{.key = "rate",
-                                   .type = FV_PARAM_NUMBER,
-                                   .offset = offsetof(fv_dropout_options, rate),
-                                   .required = true,
-                                   .position = 1,
-                                   .low = 0,
-                                   .high = 1,
-                                   .exclusive_high = true,
-                                   .help = "share of the values that training sets to 0"},
-                                  {0}};
+static const fv_param params[] = {
+    {.key = "rate",
+     .type = FV_PARAM_NUMBER,
+     .offset = offsetof(fv_dropout_options, rate),
+     .required = true,
+     .position = 1,
+     .low = 0,
+     .high = 1,
+     .exclusive_high = true,
+     .help = "share of the values (or channels) that training sets to 0"},
+    {0}};
 
 static fv_status infer(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference) {
@@ -46,18 +48,23 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
         plan->kept = fv_bit_bytes(fv_shape_count(output));
 }
 
+/* The decisions on `count` values or channels of a sample. */
+static const unsigned char *draw(const fv_call *call, int s, size_t count) {
+    unsigned char *bits = call->kept + (size_t)s * call->plan->kept;
+    uint32_t key[2] = {(uint32_t)call->seed, (uint32_t)(call->seed >> 32)};
+    uint32_t stream[3] = {call->indices[s], call->epochs[s], FV_PURPOSE_DROPOUT | call->node << 8};
+    call->kernels->random_bits(count, key, stream, threshold(call->options), bits);
+    return bits;
+}
+
 static void forward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
     if (!call->setting->training || !call->epochs) {
         memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
         return;
     }
-    uint32_t key[2] = {(uint32_t)call->seed, (uint32_t)(call->seed >> 32)};
     for (int s = 0; s < call->samples; s++) {
-        unsigned char *bits = call->kept + (size_t)s * call->plan->kept;
-        uint32_t stream[3] = {call->indices[s], call->epochs[s],
-                              FV_PURPOSE_DROPOUT | call->node << 8};
-        call->kernels->random_bits(values, key, stream, threshold(call->options), bits);
+        const unsigned char *bits = draw(call, s, values);
         call->kernels->keep_bits(values, bits, growth(call->options),
                                  call->in[0] + (size_t)s * values, call->out + (size_t)s * values);
     }
@@ -89,3 +96,56 @@ const fv_layer_type fv_layer_dropout = {
     .prepare = prepare,
     .forward = forward,
     .backward = backward};
+
+/* ---- spatial_dropout ---------------------------------------------------------------------------
+ */
+
+static void spatial_prepare(const void *options, const fv_shape *inputs, int count,
+                            const fv_shape *output, const fv_setting *setting,
+                            fv_layer_plan *plan) {
+    (void)options, (void)inputs, (void)count;
+    if (!setting->training)
+        return;
+    plan->kept = fv_bit_bytes((size_t)output->channels);
+    plan->scratch = (size_t)output->channels * sizeof(real);
+}
+
+/* y = x times the factor of its channel, by the sample's bits. */
+static void keep_channels(const fv_call *call, const unsigned char *bits, const real *x, real *y) {
+    size_t channels = (size_t)call->out_shape->channels;
+    real *factor = (real *)(void *)call->scratch;
+    for (size_t c = 0; c < channels; c++)
+        factor[c] = 1;
+    call->kernels->keep_bits(channels, bits, growth(call->options), factor, factor);
+    call->kernels->affine(fv_shape_count(call->out_shape) / channels, (int)channels, x, NULL,
+                          factor, NULL, y);
+}
+
+static void spatial_forward(const fv_call *call) {
+    size_t values = fv_shape_count(call->out_shape);
+    if (!call->setting->training)
+        memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
+    for (int s = 0; s < call->samples && call->setting->training; s++)
+        keep_channels(call, draw(call, s, (size_t)call->out_shape->channels),
+                      call->in[0] + (size_t)s * values, call->out + (size_t)s * values);
+}
+
+static void spatial_backward(const fv_call *call) {
+    size_t values = fv_shape_count(call->out_shape);
+    for (int s = 0; s < call->samples && call->in_gradient[0]; s++)
+        keep_channels(call, call->kept + (size_t)s * call->plan->kept,
+                      call->out_gradient + (size_t)s * values,
+                      call->in_gradient[0] + (size_t)s * values);
+}
+
+const fv_layer_type fv_layer_spatial_dropout = {
+    .name = "spatial_dropout",
+    .help = "training sets a share of the channels to 0; inference passes all through",
+    .options_size = sizeof(fv_dropout_options),
+    .params = params,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer,
+    .prepare = spatial_prepare,
+    .forward = spatial_forward,
+    .backward = spatial_backward};

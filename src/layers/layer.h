@@ -196,6 +196,20 @@ typedef struct fv_slide_options {
 } fv_slide_options;
 
 fv_status fv_slide(const fv_shape *input, const fv_slide_options *options, fv_axis axes[3]);
+/* The part of it that knows nothing of sizes: axes and padding that do not go with the input. */
+fv_status fv_slide_check(const fv_shape *input, const fv_slide_options *options);
+
+/* Value i of a list in which trailing zeros repeat the first (as sizes in options do). */
+int fv_size_at(const int values[3], int i, int fallback);
+
+/* FV_SHAPE where the input is a vector, but a `what` needs spatial axes. */
+fv_status fv_need_axes(const fv_shape *input, const char *what);
+/* Sizes from the options for each spatial axis of `input`, 1 for those that it lacks; the first
+ * repeats. FV_SHAPE where more are given than it has axes. */
+fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char *what,
+                          int sizes[3]);
+/* The size as int; FV_SHAPE where it is none. */
+fv_status fv_set_size(int64_t size, const fv_shape *input, int *output);
 
 /* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
 fv_init fv_init_or(fv_init init, fv_init_kind fallback);

@@ -1,8 +1,70 @@
 /* maxpool and avgpool: the largest value, or the mean, of a window that slides over each channel.
  * Of equal largest values the first in scan order gets the gradient. */
-#include "layers/layer.h"
+#include "layers/pool.h"
 #include <limits.h>
 #include <stddef.h>
+
+/* ---- Shared, see pool.h ---------------------------------------------------------------------- */
+
+fv_window fv_window_of(const fv_shape *input, const fv_axis axes[3]) {
+    fv_window w = {.channels = input->channels};
+    for (int i = 0; i < 3; i++) {
+        fv_axis one = {.in = 1, .out = 1, .kernel = 1, .stride = 1};
+        const fv_axis *axis = i < 3 - input->rank ? &one : &axes[i - (3 - input->rank)];
+        w.in[i] = axis->in;
+        w.out[i] = axis->out;
+        w.size[i] = axis->kernel;
+        w.stride[i] = axis->stride;
+        w.before[i] = axis->before;
+        w.after[i] = axis->after;
+    }
+    return w;
+}
+
+static size_t in_values(const fv_window *w) {
+    return (size_t)w->in[0] * (size_t)w->in[1] * (size_t)w->in[2] * (size_t)w->channels;
+}
+
+static size_t out_values(const fv_window *w) {
+    return (size_t)w->out[0] * (size_t)w->out[1] * (size_t)w->out[2] * (size_t)w->channels;
+}
+
+/* A winner is a byte where the window has at most 256 cells. */
+size_t fv_maxpool_notes(const fv_window *w) {
+    size_t bytes = (int64_t)w->size[0] * w->size[1] * w->size[2] <= 256 ? 1 : sizeof(int32_t);
+    return fv_round_up(bytes * out_values(w), 64);
+}
+
+void fv_maxpool_forward(const fv_call *call, const fv_window *w) {
+    size_t in = in_values(w), out = out_values(w);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->maxpool(w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out,
+                               call->setting->training ? call->kept + (size_t)s * call->plan->kept
+                                                       : NULL);
+}
+
+void fv_maxpool_backward(const fv_call *call, const fv_window *w) {
+    size_t in = in_values(w), out = out_values(w);
+    for (int s = 0; s < call->samples && call->in_gradient[0]; s++)
+        call->kernels->maxpool_back(w, call->out_gradient + (size_t)s * out,
+                                    call->kept + (size_t)s * call->plan->kept,
+                                    call->in_gradient[0] + (size_t)s * in);
+}
+
+void fv_avgpool_forward(const fv_call *call, const fv_window *w) {
+    size_t in = in_values(w), out = out_values(w);
+    for (int s = 0; s < call->samples; s++)
+        call->kernels->avgpool(w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out);
+}
+
+void fv_avgpool_backward(const fv_call *call, const fv_window *w) {
+    size_t in = in_values(w), out = out_values(w);
+    for (int s = 0; s < call->samples && call->in_gradient[0]; s++)
+        call->kernels->avgpool_back(w, call->out_gradient + (size_t)s * out,
+                                    call->in_gradient[0] + (size_t)s * in);
+}
+
+/* ---- The layers ------------------------------------------------------------------------------ */
 
 #define POOL_PARAMS                                                                                \
     {.key = "size",                                                                                \
@@ -24,10 +86,17 @@
          .type = FV_PARAM_CHOICE,                                                                  \
          .offset = offsetof(fv_pool_options, padding),                                             \
          .choices = fv_padding_names,                                                              \
-         .help = "valid: none but pad; same: ceil(input / stride) outputs, as TensorFlow pads"},   \
+         .help = "valid: none but pad; same: ceil(input / stride) outputs, as TensorFlow pads; "   \
+                 "same_lower: its odd cell in front; causal: all in front"},                       \
+        {.key = "pad",                                                                             \
+         .type = FV_PARAM_PADS,                                                                    \
+         .offset = offsetof(fv_pool_options, pad),                                                 \
+         .low = 0,                                                                                 \
+         .high = 1 << 20,                                                                          \
+         .help = "cells outside the input, before:after along each axis"},                         \
     {                                                                                              \
-        .key = "pad", .type = FV_PARAM_PADS, .offset = offsetof(fv_pool_options, pad), .low = 0,   \
-        .high = 1 << 20, .help = "cells outside the input, before:after along each axis"           \
+        .key = "ceil", .type = FV_PARAM_BOOL, .offset = offsetof(fv_pool_options, ceil),           \
+        .help = "round the output size up: the last windows reach past the end"                    \
     }
 
 static const fv_param max_params[] = {POOL_PARAMS, {0}};
@@ -71,70 +140,40 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     return FV_OK;
 }
 
-/* The kernels' three axes: those that the input lacks are 1 and come first. */
 static fv_window window_of(const fv_pool_options *options, const fv_shape *input) {
-    fv_window w = {.channels = input->channels, .count_pad = options->count_include_pad};
     fv_axis axes[3];
     slide(options, input, axes); /* infer has checked it */
-    for (int i = 0; i < 3; i++) {
-        fv_axis one = {.in = 1, .out = 1, .kernel = 1, .stride = 1};
-        const fv_axis *axis = i < 3 - input->rank ? &one : &axes[i - (3 - input->rank)];
-        w.in[i] = axis->in;
-        w.out[i] = axis->out;
-        w.size[i] = axis->kernel;
-        w.stride[i] = axis->stride;
-        w.before[i] = axis->before;
-    }
-    return w;
-}
-
-static size_t winner_bytes(const fv_pool_options *options, const fv_shape *input) {
-    fv_window w = window_of(options, input);
-    return (int64_t)w.size[0] * w.size[1] * w.size[2] <= 256 ? 1 : 4;
+    fv_window window = fv_window_of(input, axes);
+    window.count_pad = options->count_include_pad;
+    return window;
 }
 
 static void max_prepare(const void *options, const fv_shape *inputs, int count,
                         const fv_shape *output, const fv_setting *setting, fv_layer_plan *plan) {
-    (void)count;
+    (void)count, (void)output;
+    fv_window window = window_of(options, inputs);
     if (setting->training)
-        plan->kept = fv_round_up(winner_bytes(options, inputs) * fv_shape_count(output), 64);
+        plan->kept = fv_maxpool_notes(&window);
 }
 
 static void max_forward(const fv_call *call) {
-    fv_window w = window_of(call->options, call->in_shape[0]);
-    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
-    for (int s = 0; s < call->samples; s++)
-        call->kernels->maxpool(&w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out,
-                               call->setting->training ? call->kept + (size_t)s * call->plan->kept
-                                                       : NULL);
+    fv_window window = window_of(call->options, call->in_shape[0]);
+    fv_maxpool_forward(call, &window);
 }
 
 static void max_backward(const fv_call *call) {
-    if (!call->in_gradient[0])
-        return;
-    fv_window w = window_of(call->options, call->in_shape[0]);
-    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
-    for (int s = 0; s < call->samples; s++)
-        call->kernels->maxpool_back(&w, call->out_gradient + (size_t)s * out,
-                                    call->kept + (size_t)s * call->plan->kept,
-                                    call->in_gradient[0] + (size_t)s * in);
+    fv_window window = window_of(call->options, call->in_shape[0]);
+    fv_maxpool_backward(call, &window);
 }
 
 static void average_forward(const fv_call *call) {
-    fv_window w = window_of(call->options, call->in_shape[0]);
-    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
-    for (int s = 0; s < call->samples; s++)
-        call->kernels->avgpool(&w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out);
+    fv_window window = window_of(call->options, call->in_shape[0]);
+    fv_avgpool_forward(call, &window);
 }
 
 static void average_backward(const fv_call *call) {
-    if (!call->in_gradient[0])
-        return;
-    fv_window w = window_of(call->options, call->in_shape[0]);
-    size_t in = fv_shape_count(call->in_shape[0]), out = fv_shape_count(call->out_shape);
-    for (int s = 0; s < call->samples; s++)
-        call->kernels->avgpool_back(&w, call->out_gradient + (size_t)s * out,
-                                    call->in_gradient[0] + (size_t)s * in);
+    fv_window window = window_of(call->options, call->in_shape[0]);
+    fv_avgpool_backward(call, &window);
 }
 
 const fv_layer_type fv_layer_maxpool = {.name = "maxpool",

@@ -10,11 +10,23 @@ const char *const fv_activation_names[] = {
     "hard_swish", "softplus", "softsign", "scaled_tanh", "log_softmax", NULL};
 const char *const fv_padding_names[] = {"valid", "same", "same_lower", "causal", NULL};
 const char *const fv_formula_names[] = {"keras", "torch", "onnx", "caffe", NULL};
-const char *const fv_init_names[] = {
-    "default",        "glorot_uniform",     "glorot_normal",  "he_uniform",
-    "he_normal",      "lecun_uniform",      "lecun_normal",   "normal",
-    "constant",       "truncated_normal",   "uniform",        "orthogonal",
-    "kaiming_normal", "kaiming_normal_out", "fan_in_uniform", NULL};
+const char *const fv_init_names[] = {"default",
+                                     "glorot_uniform",
+                                     "glorot_normal",
+                                     "he_uniform",
+                                     "he_normal",
+                                     "lecun_uniform",
+                                     "lecun_normal",
+                                     "normal",
+                                     "constant",
+                                     "truncated_normal",
+                                     "uniform",
+                                     "orthogonal",
+                                     "kaiming_normal",
+                                     "kaiming_normal_out",
+                                     "fan_in_uniform",
+                                     "sign",
+                                     NULL};
 const char *const fv_resize_names[] = {"none", "nearest", "bilinear", NULL};
 
 size_t fv_shape_count(const fv_shape *shape) {
@@ -42,8 +54,7 @@ fv_init fv_init_or(fv_init init, fv_init_kind fallback) {
     return init;
 }
 
-/* Value i of a list in which trailing zeros repeat the first (as sizes in options do). */
-static int repeated(const int values[3], int i, int fallback) {
+int fv_size_at(const int values[3], int i, int fallback) {
     int value = values[i] ? values[i] : values[0];
     return value ? value : fallback;
 }
@@ -76,13 +87,44 @@ static void slide_axis(fv_axis *axis, fv_padding padding, bool ceil) {
     axis->out = (int)out;
 }
 
-static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
+fv_status fv_need_axes(const fv_shape *input, const char *what) {
+    if (input->rank > 0)
+        return FV_OK;
+    return fv_fail(FV_SHAPE,
+                   "input is a vector of %d values, but a %s needs spatial axes, as in 28x28x1 "
+                   "(remove the flatten or dense layer before it)",
+                   input->channels, what);
+}
+
+fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char *what,
+                          int sizes[3]) {
     char text[64];
-    if (input->rank == 0)
+    if (fv_need_axes(input, what))
+        return FV_SHAPE;
+    for (int i = 0; i < 3; i++) {
+        if (i >= input->rank && given[i] > 0)
+            return fv_fail(FV_SHAPE, "the %s has %d axes, but the input %s has %d spatial axes",
+                           what, i + 1, fv_shape_text(input, text), input->rank);
+        sizes[i] = i < input->rank ? fv_size_at(given, i, 1) : 1;
+    }
+    return FV_OK;
+}
+
+fv_status fv_set_size(int64_t size, const fv_shape *input, int *output) {
+    char text[64];
+    if (size > INT_MAX)
         return fv_fail(FV_SHAPE,
-                       "input is a vector of %d values, but a %s needs spatial axes, as in "
-                       "28x28x1 (remove the flatten or dense layer before it)",
-                       input->channels, o->what);
+                       "of the input %s it would make a size of %lld; 2147483647 is the "
+                       "largest possible",
+                       fv_shape_text(input, text), (long long)size);
+    *output = (int)size;
+    return FV_OK;
+}
+
+fv_status fv_slide_check(const fv_shape *input, const fv_slide_options *o) {
+    char text[64];
+    if (fv_need_axes(input, o->what))
+        return FV_SHAPE;
     for (int i = input->rank; i < 3; i++)
         if (o->kernel[i] > 0 || o->stride[i] > 0 || (o->dilation && o->dilation[i] > 0))
             return fv_fail(FV_SHAPE,
@@ -101,14 +143,14 @@ static fv_status check_axes(const fv_shape *input, const fv_slide_options *o) {
 
 fv_status fv_slide(const fv_shape *input, const fv_slide_options *o, fv_axis axes[3]) {
     char text[64];
-    fv_status status = check_axes(input, o);
+    fv_status status = fv_slide_check(input, o);
     for (int i = 0; !status && i < input->rank; i++) {
         fv_axis *axis = &axes[i];
         *axis = (fv_axis){.in = input->size[i],
                           .out = FV_ANY,
-                          .kernel = repeated(o->kernel, i, 1),
-                          .stride = repeated(o->stride, i, 1),
-                          .dilation = o->dilation ? repeated(o->dilation, i, 1) : 1,
+                          .kernel = fv_size_at(o->kernel, i, 1),
+                          .stride = fv_size_at(o->stride, i, 1),
+                          .dilation = o->dilation ? fv_size_at(o->dilation, i, 1) : 1,
                           .before = o->padding == FV_VALID ? o->pad[i][0] : 0,
                           .after = o->padding == FV_VALID ? o->pad[i][1] : 0};
         if (reach(axis) > INT_MAX / 2)

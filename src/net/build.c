@@ -88,13 +88,16 @@ fv_status fv_net_build(fv_net *net) {
     return status;
 }
 
-/* A normal cut at two deviations, which by the cut shrinks to 0.8796 of its deviation. */
+/* What of its deviation a normal keeps when it is cut at two of them. */
+static const double kept_deviation = 0.87962566103423978;
+
+/* A normal cut at two deviations, stretched to deviation 1 again. */
 static double cut_normal(fv_random *random) {
     double z;
     do
         z = fv_random_normal(random);
     while (fabs(z) > 2);
-    return z / 0.87962566103423978;
+    return z / kept_deviation;
 }
 
 /* One weight value. The uniform kinds have limit sqrt(3 v), the normal kinds deviation sqrt(v). */
@@ -115,10 +118,94 @@ static double draw(const fv_weight_spec *spec, fv_random *random) {
         return cut_normal(random) * sqrt(1 / in);
     case FV_INIT_NORMAL:
         return fv_random_normal(random) * spec->init.value;
-    default:
+    case FV_INIT_SIGN:
+        return fv_random_uniform(random) < 0.5 ? -1 : 1;
+    case FV_INIT_TRUNCATED_NORMAL:
+        return cut_normal(random) * kept_deviation * spec->init.value;
+    case FV_INIT_UNIFORM:
+        return (2 * fv_random_uniform(random) - 1) * spec->init.value;
+    case FV_INIT_KAIMING_NORMAL:
+        return fv_random_normal(random) * sqrt(2 / in);
+    case FV_INIT_KAIMING_NORMAL_OUT:
+        return fv_random_normal(random) * sqrt(2 / out);
+    case FV_INIT_FAN_IN_UNIFORM:
+        return (2 * fv_random_uniform(random) - 1) / sqrt(in);
+    case FV_INIT_CONSTANT:
+    case FV_INIT_DEFAULT:
+    case FV_INIT_ORTHOGONAL:
         break;
     }
     return spec->init.value;
+}
+
+/* ---- Orthogonal weights: normals made orthonormal by Gram and Schmidt, in double ---------------
+ */
+
+/* In eight lanes side by side, which vectors hold. */
+static double dot(size_t count, const double *x, const double *y) {
+    enum { LANES = 8 };
+    double sums[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            sums[j] += x[i + j] * y[i + j];
+    for (; i < count; i++)
+        sum += x[i] * y[i];
+    for (size_t j = 0; j < LANES; j++)
+        sum += sums[j];
+    return sum;
+}
+
+/* The modified Gram-Schmidt process on `rows` of `count` values, rows <= count. Some rows at a time
+ * meet each row before them, so that it is read once for all of these. */
+static void orthonormalize(size_t rows, size_t count, double *x) {
+    enum { BLOCK = 16 };
+    for (size_t first = 0; first < rows; first += BLOCK) {
+        size_t end = first + BLOCK < rows ? first + BLOCK : rows;
+        for (size_t q = 0; q < end; q++) {
+            double *known = x + q * count;
+            double norm = q < first ? 1 : sqrt(dot(count, known, known));
+            for (size_t i = 0; q >= first && i < count; i++)
+                known[i] /= norm;
+            for (size_t r = first > q ? first : q + 1; r < end; r++) {
+                double *row = x + r * count, share = dot(count, known, row);
+                for (size_t i = 0; i < count; i++)
+                    row[i] -= share * known[i];
+            }
+        }
+    }
+}
+
+/* The file's matrix of outputs x rest has orthonormal rows, or columns where those are fewer. */
+static fv_status draw_orthogonal(const fv_weight *weight, fv_random *random, real *values) {
+    size_t outputs = weight->spec.size[0], rest = weight->count / outputs;
+    size_t rows = outputs < rest ? outputs : rest, count = weight->count / rows;
+    double gain = weight->spec.init.value != 0 ? weight->spec.init.value : 1;
+    double *x = fv_alloc(weight->count, sizeof *x);
+    float *file = fv_alloc(weight->count, sizeof *file);
+    fv_status status = x && file ? FV_OK : FV_MEMORY;
+    if (!status) {
+        for (size_t i = 0; i < weight->count; i++)
+            x[i] = fv_random_normal(random);
+        orthonormalize(rows, count, x);
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < count; c++)
+                file[outputs <= rest ? r * count + c : c * rows + r] =
+                    (float)(gain * x[r * count + c]);
+        fv_weight_from_file(weight, file, values);
+    }
+    fv_free(x);
+    fv_free(file);
+    return status;
+}
+
+static fv_status draw_weight(const fv_weight *weight, fv_random *random, real *values) {
+    if (weight->spec.init.kind == FV_INIT_ORTHOGONAL && !weight->spec.values)
+        return draw_orthogonal(weight, random, values);
+    for (size_t i = 0; i < weight->count; i++)
+        values[i] =
+            weight->spec.values ? weight->spec.values[i] : (real)draw(&weight->spec, random);
+    return FV_OK;
 }
 
 fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
@@ -130,10 +217,9 @@ fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
             const fv_weight *weight = &net->nodes[n].weights[w];
             fv_random random;
             fv_random_start(&random, seed, FV_PURPOSE_INIT, stream);
-            for (size_t i = 0; i < weight->count; i++)
-                net->weights[weight->offset + i] = weight->spec.values
-                                                       ? weight->spec.values[i]
-                                                       : (real)draw(&weight->spec, &random);
+            fv_status status = draw_weight(weight, &random, net->weights + weight->offset);
+            if (status)
+                return fv_fail_in(status, "the weights of %s", net->nodes[n].name);
         }
     net->initialized = true;
     return FV_OK;

@@ -100,10 +100,10 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
     }
     for (int i = 0; i < node->input_count; i++) {
         const fv_node_plan *input = root_of(plan, node->inputs[i]);
+        const fv_buffer *gradient = own->first_writer[i] ? &input->gradient : &own->extra[i];
         call.in_shape[i] = &plan->nodes[node->inputs[i]].shape;
         call.in[i] = buffer_at(r, &input->output, at);
-        call.in_gradient[i] =
-            buffer_at(r, own->first_writer[i] ? &input->gradient : &input->extra, at);
+        call.in_gradient[i] = buffer_at(r, gradient, at);
     }
     point_weights(p, at, n, &call);
     return call;
@@ -142,10 +142,11 @@ static void add_extra_gradients(const pass *p, const stand *at, int n) {
     const fv_node *node = &plan->net->nodes[n];
     for (int i = 0; i < node->input_count; i++) {
         const fv_node_plan *input = root_of(plan, node->inputs[i]);
-        if (plan->nodes[n].first_writer[i] || input->extra.place == FV_PLACE_NONE)
+        const fv_buffer *extra = &plan->nodes[n].extra[i];
+        if (extra->place == FV_PLACE_NONE)
             continue;
         plan->kernels->add(fv_shape_count(&input->shape) * (size_t)at->count,
-                           buffer_at(p->runner, &input->extra, at),
+                           buffer_at(p->runner, extra, at),
                            buffer_at(p->runner, &input->gradient, at));
     }
 }

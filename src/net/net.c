@@ -75,8 +75,11 @@ static fv_status check_inputs(const fv_net *net, const fv_layer_type *type, cons
     if (net->count > 0 && type->max_inputs == 0)
         return fv_fail(FV_INVALID, "a second input: a net has one, as its first layer");
     if (count < type->min_inputs || count > type->max_inputs)
-        return fv_fail(FV_INVALID, "%s takes %d input%s, but %d were given", type->name,
-                       type->min_inputs, type->min_inputs == 1 ? "" : "s", count);
+        return type->max_inputs > type->min_inputs
+                   ? fv_fail(FV_INVALID, "%s takes %d to %d inputs, but %d were given", type->name,
+                             type->min_inputs, type->max_inputs, count)
+                   : fv_fail(FV_INVALID, "%s takes %d input%s, but %d were given", type->name,
+                             type->min_inputs, type->min_inputs == 1 ? "" : "s", count);
     for (int i = 0; i < count; i++)
         if (inputs[i] < 0 || inputs[i] >= net->count)
             return fv_fail(FV_INVALID, "%s: input %d is no layer of this net", type->name,

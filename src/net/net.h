@@ -131,6 +131,10 @@ fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *opti
 
 /* Writes the defaults into what is not given; the optimiser's depend on it and on the formula. */
 void fv_train_resolve(fv_train_options *options);
+/* Whether the key says something about these options: momentum does about sgd, not about adam. */
+bool fv_train_uses(const fv_train_options *options, const char *key);
+/* Ranges, and what cannot stand together. */
+fv_status fv_train_check(const fv_train_options *options);
 
 /* The name of the next node of that type when it has none of its own: "conv2". `counts` has an
  * element for each of fv_layer_types, zero at first, for nodes in their order. */

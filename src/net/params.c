@@ -54,10 +54,14 @@ static fv_status fail_range(const fv_param *param, double value) {
 }
 
 fv_status fv_fail_unknown(const char *what, const char *word, const char *const *known) {
+    enum { LONG = 250 }; /* bytes of a list that a message has no room for */
     const char *near = fv_nearest(word, known);
     fv_text list = {0};
-    for (int i = 0; known[i]; i++) {
+    for (int i = 0; known[i] && list.size < LONG; i++) {
         fv_text_add(&list, "%s%s", i > 0 ? ", " : "", known[i]);
+    }
+    if (list.size >= LONG) {
+        fv_text_add(&list, " ... (fovea.net(5) lists all)");
     }
     char *names = fv_text_take(&list);
     if (!names) {

@@ -47,10 +47,11 @@ static fv_status choose_input(const fv_net *net, const fv_shape *asked, fv_shape
                           fv_shape_text(own, text[0]), fv_shape_text(input, text[1]));
 }
 
+/* Whether training changes a weight of it, or a statistic. */
 static bool learns(const fv_plan *plan, const fv_node *node) {
     bool any = false;
     for (int w = 0; w < node->weight_count; w++)
-        any |= !node->weights[w].spec.statistic;
+        any |= !node->weights[w].spec.statistic || node->weights[w].spec.updated;
     return any && !node->tuning.freeze && !plan->frozen;
 }
 
@@ -238,10 +239,10 @@ static size_t sample_bytes(const fv_node_plan *p) {
     return fv_shape_count(&p->shape) * sizeof(real);
 }
 
-/* A buffer of the root `node` that lives as `l` says. */
-static void place_buffer(placing *at, int node, life l, fv_buffer *buffer) {
+/* A buffer for values like those of `node`, used in a segment, that lives as `l` says. */
+static void place_buffer(placing *at, int node, int segment, life l, fv_buffer *buffer) {
     fv_plan *plan = at->plan;
-    const fv_segment *s = &plan->segments[plan->nodes[node].segment];
+    const fv_segment *s = &plan->segments[segment];
     bool batch = l.crosses || s->whole_batch;
     *buffer = (fv_buffer){.place = batch ? FV_PLACE_BATCH : FV_PLACE_THREAD,
                           .sample = sample_bytes(&plan->nodes[node])};
@@ -253,11 +254,11 @@ static void place_buffer(placing *at, int node, life l, fv_buffer *buffer) {
     /* Its first and last users are segments that run as a whole. */
     life whole = l;
     for (int n = 0; n < plan->net->count; n++) {
-        int segment = plan->nodes[n].segment;
+        int own = plan->nodes[n].segment;
         if (l.first <= n && n <= l.last)
-            extend_segment(plan, &whole, segment, false);
+            extend_segment(plan, &whole, own, false);
         if (l.first <= backward_time(plan, n) && backward_time(plan, n) <= l.last)
-            extend_segment(plan, &whole, segment, true);
+            extend_segment(plan, &whole, own, true);
     }
     fv_layout_add(&at->batch, buffer->sample * (size_t)plan->batch, whole.first, whole.last,
                   &buffer->offset);
@@ -267,17 +268,29 @@ static void place_root(placing *at, int node) {
     fv_plan *plan = at->plan;
     fv_node_plan *p = &plan->nodes[node];
     int last = node, slot = 0;
-    place_buffer(at, node, output_life(plan, node), &p->output);
+    place_buffer(at, node, p->segment, output_life(plan, node), &p->output);
     if (!p->wants_gradient)
         return;
-    place_buffer(at, node, gradient_life(plan, node), &p->gradient);
+    place_buffer(at, node, p->segment, gradient_life(plan, node), &p->gradient);
     int readers = reader_count(plan, node, &last, &slot);
     bool loss = loss_of(plan, node); /* it writes before any layer does */
-    if (readers + loss > 1)
-        place_buffer(at, node, gradient_life(plan, node), &p->extra);
     p->unjudged = readers + loss == 0;
     if (readers > 0 && !loss)
         plan->nodes[last].first_writer[slot] = true;
+}
+
+/* For the gradients of inputs that another layer, loss or input has written first. Each has its
+ * own, since a layer may read one output twice. */
+static void place_extras(placing *at, int node) {
+    fv_plan *plan = at->plan;
+    fv_node_plan *p = &plan->nodes[node];
+    const fv_node *own = &plan->net->nodes[node];
+    int time = backward_time(plan, node);
+    for (int i = 0; i < own->input_count && !own->type->view && p->wants_gradient; i++) {
+        int root = plan->nodes[own->inputs[i]].root;
+        if (plan->nodes[root].wants_gradient && !p->first_writer[i])
+            place_buffer(at, root, p->segment, (life){.first = time, .last = time}, &p->extra[i]);
+    }
 }
 
 static void place_notes(placing *at, int node) {
@@ -330,6 +343,7 @@ static fv_status place_all(fv_plan *plan) {
         fv_node_plan *p = &plan->nodes[n];
         if (p->root == n)
             place_root(&at, n);
+        place_extras(&at, n);
         place_notes(&at, n);
         if (p->tap.place != FV_PLACE_NONE)
             fv_layout_add(&at.batch, p->tap.sample * (size_t)plan->batch, 0, end, &p->tap.offset);

@@ -28,11 +28,11 @@ typedef struct fv_node_plan {
     bool loss, raw;                   /* a loss judges its output; ... before its activation */
     bool first_writer[FV_MAX_INPUTS]; /* its backward is the first to write that gradient */
     fv_buffer output, gradient;       /* of roots */
-    fv_buffer extra;              /* of roots with several readers: later gradients, then added */
-    fv_buffer tap;                /* copy of the output before its activation, when asked for */
-    bool tapped;                  /* its output must last until the next run */
-    size_t kept, packed;          /* offsets of what the layer asked for */
-    size_t scratch[2], shared[2]; /* ... in the forward and in the backward pass */
+    fv_buffer extra[FV_MAX_INPUTS];   /* else where its backward writes that gradient, then added */
+    fv_buffer tap;                    /* copy of the output before its activation, when asked for */
+    bool tapped;                      /* its output must last until the next run */
+    size_t kept, packed;              /* offsets of what the layer asked for */
+    size_t scratch[2], shared[2];     /* ... in the forward and in the backward pass */
     size_t held;
 } fv_node_plan;
 

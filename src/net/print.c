@@ -142,10 +142,11 @@ static void add_layer(printer *p, int index) {
     fv_text_free(&values);
 }
 
-/* A loss or metric statement; the judged layer by its name, unless the line stands just below. */
+/* A loss or metric statement, the judged layer by its name. What its type does not use is not
+ * written even when resolved. */
 static void add_judge(printer *p, const char *what, const fv_param *params, const void *options) {
     fv_text values = {0};
-    add_values(params, options, p->resolved, &values);
+    add_values(params, options, false, &values);
     fv_text_add(&p->text, "%*s%-*s%s\n", p->name_width, "", p->type_width, what,
                 values.bytes ? values.bytes : "");
     p->text.failed = p->text.failed || values.failed;
@@ -157,11 +158,17 @@ static void add_judges(printer *p) {
     for (int i = 0; i < net->loss_count; i++) {
         fv_loss_options options = net->losses[i].options;
         snprintf(options.of, sizeof options.of, "%s", net->nodes[net->losses[i].node].name);
+        if (p->resolved && !options.target[0])
+            strcpy(options.target, "label");
+        if (p->resolved && options.weight == 0)
+            options.weight = 1;
         add_judge(p, "loss", fv_loss_params, &options);
     }
     for (int i = 0; i < net->metric_count; i++) {
         fv_metric_options options = net->metrics[i].options;
         snprintf(options.of, sizeof options.of, "%s", net->nodes[net->metrics[i].node].name);
+        if (p->resolved && !options.target[0])
+            strcpy(options.target, "label");
         add_judge(p, "metric", fv_metric_params, &options);
     }
 }
@@ -170,7 +177,7 @@ static void add_train(printer *p, const fv_train_options *options) {
     int width = p->name_width + p->type_width, column = 0;
     for (const fv_param *param = fv_train_params; param->key; param++) {
         fv_text word = {0};
-        if (is_shown(param, options, p->resolved)) {
+        if (is_shown(param, options, p->resolved && fv_train_uses(options, param->key))) {
             add_word(fv_train_params, param, options, true, &word);
         }
         int size = (int)word.size;

@@ -1,5 +1,5 @@
-/* Checkpoints: the model file plus the optimiser's state and the run's position, so that a resumed
- * run goes on with the same bits. Called by fit.c. */
+/* Checkpoints: the model file plus the state of optimiser and averages and the run's position, so
+ * that a resumed run goes on with the same bits. Called by fit.c. */
 #include "base/text.h"
 #include "formats/formats.h"
 #include "train/train.h"
@@ -29,15 +29,32 @@ static char *layers_text(const fv_net *net) {
     return text;
 }
 
-static char *optimizer_text(const fv_optimizer *o) {
+/* The keys of the train line that change no bit of a weight, or are compared elsewhere. */
+static bool may_differ(const char *key) {
+    static const char *const keys[] = {"optimizer", "formula",        "batch",
+                                       "epochs",    "steps",          "log_every",
+                                       "holdout",   "early_stopping", "test_samples"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+/* "adam keras lr=0.001 beta1=0.9 ...": all that is given or that the optimiser and the schedule
+ * use.
+ */
+static char *optimizer_text(const fv_train_options *train) {
     fv_text text = {0};
-    const double numbers[] = {
-        o->lr,    (double)o->numbers.momentum, (double)o->numbers.rho, o->beta1,
-        o->beta2, (double)o->numbers.epsilon};
-    fv_text_add(&text, "%s %s", o->name, o->numbers.torch ? "torch" : "keras");
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        fv_text_add(&text, " ");
-        fv_text_add_number(&text, numbers[i]);
+    fv_text_add(&text, "%s %s", train->optimizer, train->formula == FV_TORCH ? "torch" : "keras");
+    for (const fv_param *param = fv_train_params; param->key; param++) {
+        fv_text value = {0};
+        if (!may_differ(param->key) &&
+            (fv_train_uses(train, param->key) || !fv_param_is_default(param, train)))
+            fv_param_print(param, train, &value);
+        if (value.size > 0)
+            fv_text_add(&text, " %s=%s", param->key, value.bytes);
+        text.failed = text.failed || value.failed;
+        fv_text_free(&value);
     }
     return fv_text_take(&text);
 }
@@ -51,7 +68,7 @@ static char *number_text(uint64_t number) {
 static void describe_run(const fv_trainer *t, int batch, size_t data_count,
                          char *values[SAME_COUNT]) {
     values[SAME_NET] = layers_text(t->net);
-    values[SAME_OPTIMIZER] = optimizer_text(&t->optimizer);
+    values[SAME_OPTIMIZER] = optimizer_text(&t->train);
     values[SAME_BATCH] = number_text((uint64_t)batch);
     values[SAME_SAMPLES] = number_text(data_count);
     values[SAME_ALGORITHMS] = fv_copy_string(t->runner.plan.exact ? "exact" : "fast");
@@ -69,34 +86,58 @@ static bool all_there(char *const *texts, size_t count) {
     return true;
 }
 
-/* Step, sums and best score; doubles as hexadecimal floats, which read back exactly. */
+/* Doubles as hexadecimal floats, which read back exactly. */
 static char *position_text(const fv_run_position *p) {
     fv_text text = {0};
-    fv_text_add(&text, "%lld %a %lld %lld %a", (long long)p->step, p->loss_sum,
-                (long long)p->correct, (long long)p->samples, p->best_loss);
+    fv_text_add(&text, "%lld %a %a %lld %a %lld", (long long)p->step, p->loss_sum, p->accuracy_sum,
+                (long long)p->samples, p->best_loss, (long long)p->best_step);
+    fv_text_add(&text, " %a %d %a %d %a", p->stop.best, p->stop.wait, p->plateau.best,
+                p->plateau.wait, p->plateau_factor);
     return fv_text_take(&text);
 }
 
 static fv_status parse_position(const char *text, fv_run_position *p) {
-    long long step, correct, samples;
+    long long step, samples, best_step;
     if (!text ||
-        sscanf(text, "%lld %la %lld %lld %la", &step, &p->loss_sum, &correct, &samples,
-               &p->best_loss) != 5 ||
-        step < 0 || correct < 0 || samples < 0)
+        sscanf(text, "%lld %la %la %lld %la %lld %la %d %la %d %la", &step, &p->loss_sum,
+               &p->accuracy_sum, &samples, &p->best_loss, &best_step, &p->stop.best, &p->stop.wait,
+               &p->plateau.best, &p->plateau.wait, &p->plateau_factor) != 11 ||
+        step < 0 || samples < 0 || best_step < 0 || best_step > step || p->stop.wait < 0 ||
+        p->plateau.wait < 0 || !(p->plateau_factor >= 0))
         return fv_fail(FV_FORMAT, "its position (fovea.position) is damaged");
     p->step = step;
-    p->correct = correct;
     p->samples = samples;
+    p->best_step = best_step;
     return FV_OK;
 }
 
-/* ---- Optimiser slots as tensors
+/* ---- State as tensors
  * --------------------------------------------------------------------- */
 
+/* Arrays in the order of the net's weights, and what their tensors' names begin with. */
+enum { MOST_STATES = FV_MAX_SLOTS + 2 };
+
+typedef struct state {
+    const char *prefix;
+    real *values;
+} state;
+
+static int list_states(const fv_trainer *t, const fv_run_position *p, state states[MOST_STATES]) {
+    static const char *const slots[FV_MAX_SLOTS] = {"optimizer.0", "optimizer.1", "optimizer.2"};
+    int count = 0;
+    for (int i = 0; i < t->optimizer.slots; i++)
+        states[count++] = (state){slots[i], t->slots[i]};
+    if (t->average && p->step > 0)
+        states[count++] = (state){"average", t->average};
+    if (p->best && p->best_step > 0)
+        states[count++] = (state){"best", p->best};
+    return count;
+}
+
 /* "optimizer.0.conv1.weight" */
-static char *slot_name(const fv_node *node, const fv_weight *weight, int slot) {
+static char *state_name(const state *s, const fv_node *node, const fv_weight *weight) {
     fv_text text = {0};
-    fv_text_add(&text, "optimizer.%d.%s.%s", slot, node->name, weight->spec.name);
+    fv_text_add(&text, "%s.%s.%s", s->prefix, node->name, weight->spec.name);
     return fv_text_take(&text);
 }
 
@@ -107,28 +148,29 @@ static size_t weight_total(const fv_net *net) {
     return count;
 }
 
-static fv_status slot_entry(const fv_node *node, const fv_weight *weight, int slot,
-                            const real *state, fv_tensor_entry *entry) {
+static fv_status state_entry(const state *s, const fv_node *node, const fv_weight *weight,
+                             fv_tensor_entry *entry) {
     float *values = fv_alloc(weight->count, sizeof *values);
-    *entry = (fv_tensor_entry){.name = slot_name(node, weight, slot),
+    *entry = (fv_tensor_entry){.name = state_name(s, node, weight),
                                .dtype = "F32",
                                .count = weight->count,
                                .bytes = (const unsigned char *)values};
     entry->rank = fv_weight_file_shape(weight, entry->size);
     if (!values || !entry->name)
         return FV_MEMORY;
-    fv_weight_to_file(weight, state + weight->offset, values);
+    fv_weight_to_file(weight, s->values + weight->offset, values);
     return FV_OK;
 }
 
-static fv_status slot_entries(const fv_trainer *t, fv_tensor_entry *entries, size_t *count) {
+static fv_status state_entries(const fv_net *net, const state *states, int state_count,
+                               fv_tensor_entry *entries, size_t *count) {
     *count = 0;
-    for (int slot = 0; slot < t->optimizer.slots; slot++)
-        for (int n = 0; n < t->net->count; n++)
-            for (int w = 0; w < t->net->nodes[n].weight_count; w++) {
-                const fv_node *node = &t->net->nodes[n];
+    for (int i = 0; i < state_count; i++)
+        for (int n = 0; n < net->count; n++)
+            for (int w = 0; w < net->nodes[n].weight_count; w++) {
+                const fv_node *node = &net->nodes[n];
                 fv_status status =
-                    slot_entry(node, &node->weights[w], slot, t->slots[slot], &entries[(*count)++]);
+                    state_entry(&states[i], node, &node->weights[w], &entries[(*count)++]);
                 if (status)
                     return status;
             }
@@ -161,10 +203,13 @@ fv_status fv_checkpoint_write(const char *path, const fv_trainer *t, int batch, 
     values[POSITION] = position_text(position);
     keys[ISA] = "fovea.isa";
     values[ISA] = fv_copy_string(t->runner.plan.kernels->name);
-    size_t most = weight_total(t->net) * FV_MAX_SLOTS, count = 0;
+    state states[MOST_STATES];
+    int state_count = list_states(t, position, states);
+    size_t most = weight_total(t->net) * (size_t)state_count, count = 0;
     fv_tensor_entry *entries = fv_alloc(most, sizeof *entries);
-    fv_status status =
-        entries && all_there(values, PAIRS) ? slot_entries(t, entries, &count) : FV_MEMORY;
+    fv_status status = entries && all_there(values, PAIRS)
+                           ? state_entries(t->net, states, state_count, entries, &count)
+                           : FV_MEMORY;
     if (!status) {
         fv_model_extra extra = {.entries = entries,
                                 .count = count,
@@ -215,9 +260,9 @@ static fv_status read_seed(const fv_tensors *file, fv_trainer *t) {
     return FV_OK;
 }
 
-static fv_status read_slot(const fv_tensors *file, fv_trainer *t, const fv_node *node,
-                           const fv_weight *weight, int slot) {
-    char *name = slot_name(node, weight, slot);
+static fv_status read_state(const fv_tensors *file, const state *s, const fv_node *node,
+                            const fv_weight *weight) {
+    char *name = state_name(s, node, weight);
     if (!name)
         return FV_MEMORY;
     const fv_tensor_entry *entry = fv_tensors_find(file, name);
@@ -229,17 +274,19 @@ static fv_status read_slot(const fv_tensors *file, fv_trainer *t, const fv_node 
     if (!values)
         return status ? status : FV_MEMORY;
     memcpy(values, entry->bytes, weight->count * sizeof *values); /* may be unaligned there */
-    fv_weight_from_file(weight, values, t->slots[slot] + weight->offset);
+    fv_weight_from_file(weight, values, s->values + weight->offset);
     fv_free(values);
     return FV_OK;
 }
 
-static fv_status read_slots(const fv_tensors *file, fv_trainer *t) {
-    for (int slot = 0; slot < t->optimizer.slots; slot++)
+static fv_status read_states(const fv_tensors *file, fv_trainer *t, const fv_run_position *p) {
+    state states[MOST_STATES];
+    int count = list_states(t, p, states);
+    for (int i = 0; i < count; i++)
         for (int n = 0; n < t->net->count; n++)
             for (int w = 0; w < t->net->nodes[n].weight_count; w++) {
                 const fv_node *node = &t->net->nodes[n];
-                fv_status status = read_slot(file, t, node, &node->weights[w], slot);
+                fv_status status = read_state(file, &states[i], node, &node->weights[w]);
                 if (status)
                     return status;
             }
@@ -260,9 +307,11 @@ fv_status fv_checkpoint_read(const char *path, fv_trainer *t, int batch, size_t 
     if (!status)
         status = fv_model_read_weights(&file, t->net);
     if (!status)
-        status = read_slots(&file, t);
-    if (!status)
+        status = read_states(&file, t, position);
+    if (!status) {
         t->step = position->step;
+        t->plateau = position->plateau_factor;
+    }
     const char *written = fv_tensors_metadata(&file, "fovea.isa");
     snprintf(isa, 16, "%s", written ? written : "");
     fv_tensors_close(&file);

@@ -1,4 +1,5 @@
-/* The training loop: steps, epochs, validation, logs, checkpoints; fv_fit of the public header. */
+/* The training loop: steps, epochs, validation, logs, checkpoints, and which weights it ends with;
+ * fv_fit of the public header. */
 #include "base/file.h"
 #include "base/text.h"
 #include "formats/formats.h"
@@ -15,8 +16,10 @@ typedef struct fit {
     const fv_fit_options *options;
     fv_train_options train; /* the net's, with the options' overrides */
     int batch;
-    size_t count;
+    int64_t step_batches;       /* batches of a step (accumulate); at an epoch's end fewer */
+    size_t count;               /* samples of an epoch */
     int64_t steps, epoch_steps; /* of the run; of a whole epoch where epochs have whole steps */
+    int64_t epoch_batches;
     fv_trainer *trainer;
     fv_evaluator evaluator; /* for validation and step logs */
     bool evaluates;
@@ -26,6 +29,7 @@ typedef struct fit {
     fv_run_position position;
     int64_t epoch_begin; /* the step at which this epoch began, or the run was resumed */
     double epoch_time;
+    bool stopped; /* early */
 } fit;
 
 static double now(void) {
@@ -35,12 +39,26 @@ static double now(void) {
 }
 
 /* ---- Counting steps and epochs
+ *
+ * A step is an update. It takes step_batches batches; where an epoch has no more, the rest. Carried
+ * batches run on across epochs, and so do their steps.
  * --------------------------------------------------------------------- */
+
+static double step_samples(const fit *f) {
+    return (double)f->batch * (double)f->step_batches;
+}
+
+/* The first batch of step `step` (from 0). */
+static int64_t first_batch(const fit *f, int64_t step) {
+    if (f->train.last_batch == FV_LAST_CARRY)
+        return step * f->step_batches;
+    return step / f->epoch_steps * f->epoch_batches + step % f->epoch_steps * f->step_batches;
+}
 
 /* Whole epochs after `step` steps. */
 static int64_t epochs_done(const fit *f, int64_t step) {
     if (f->train.last_batch == FV_LAST_CARRY)
-        return (int64_t)((double)step * f->batch / (double)f->count);
+        return (int64_t)((double)step * step_samples(f) / (double)f->count);
     return step / f->epoch_steps;
 }
 
@@ -48,15 +66,17 @@ static int64_t epochs_done(const fit *f, int64_t step) {
 static int64_t epoch_end(const fit *f, int64_t epoch) {
     int64_t end = (epoch + 1) * f->epoch_steps;
     if (f->train.last_batch == FV_LAST_CARRY)
-        end = (int64_t)ceil((double)(epoch + 1) * (double)f->count / f->batch);
+        end = (int64_t)ceil((double)(epoch + 1) * (double)f->count / step_samples(f));
     return end < f->steps ? end : f->steps;
 }
 
 static fv_status count_steps(fit *f) {
-    f->epoch_steps = fv_epoch_steps(f->count, f->batch, f->train.last_batch);
-    if (f->epoch_steps < 1 && f->train.last_batch == FV_LAST_CARRY)
-        f->epoch_steps = 1;
-    if (f->epoch_steps < 1)
+    f->step_batches = f->train.accumulate > 1 ? f->train.accumulate : 1;
+    f->epoch_batches = fv_epoch_steps(f->count, f->batch, f->train.last_batch);
+    if (f->epoch_batches < 1 && f->train.last_batch == FV_LAST_CARRY)
+        f->epoch_batches = 1;
+    f->epoch_steps = (f->epoch_batches + f->step_batches - 1) / f->step_batches;
+    if (f->epoch_batches < 1)
         return fv_fail(FV_INVALID,
                        "%zu samples do not fill a batch of %d, and last_batch=drop leaves it out "
                        "(use a smaller batch)",
@@ -64,7 +84,7 @@ static fv_status count_steps(fit *f) {
     int epochs = f->train.epochs ? f->train.epochs : 1;
     f->steps = f->train.steps;
     if (f->steps == 0 && f->train.last_batch == FV_LAST_CARRY)
-        f->steps = (int64_t)ceil((double)epochs * (double)f->count / f->batch);
+        f->steps = (int64_t)ceil((double)epochs * (double)f->count / step_samples(f));
     else if (f->steps == 0)
         f->steps = epochs * f->epoch_steps;
     return FV_OK;
@@ -72,6 +92,11 @@ static fv_status count_steps(fit *f) {
 
 static bool tell(const fit *f, const fv_progress *progress) {
     return !f->options->observer || f->options->observer(f->options->argument, progress);
+}
+
+static void tell_note(const fit *f, const char *note) {
+    fv_progress p = {.event = FV_EVENT_NOTE, .step = f->position.step, .note = note};
+    tell(f, &p);
 }
 
 /* ---- Setting up
@@ -94,6 +119,19 @@ static fv_status choose_samples(fit *f) {
     return f->rest ? FV_OK : fv_error_status();
 }
 
+static fv_status check_validation(const fit *f) {
+    const char *what = f->train.early_stopping           ? "early_stopping"
+                       : f->train.restore_best           ? "restore_best"
+                       : f->train.schedule == FV_PLATEAU ? "schedule=plateau"
+                                                         : NULL;
+    if (!what || f->validate)
+        return FV_OK;
+    return fv_fail(FV_INVALID,
+                   "%s goes by the validation loss, but there is no validation data: give some, or "
+                   "the train line a holdout",
+                   what);
+}
+
 static fv_status resolve(fit *f) {
     const fv_fit_options *o = f->options;
     f->train = f->net->train;
@@ -110,7 +148,11 @@ static fv_status resolve(fit *f) {
     if (o->lr != 0)
         f->train.lr = o->lr;
     f->batch = f->train.batch ? f->train.batch : 32;
-    fv_status status = choose_samples(f);
+    fv_status status = fv_train_check(&f->train);
+    if (!status)
+        status = choose_samples(f);
+    if (!status)
+        status = check_validation(f);
     if (status)
         return status;
     f->count = fv_data_count(f->data);
@@ -139,6 +181,30 @@ static fv_status open_log(fit *f, fv_log *log, const char *name, const char *hea
     return status;
 }
 
+/* The name of metric m: its type, or OF.TYPE where several have that type. */
+static void add_metric_name(const fv_net *net, int m, fv_text *text) {
+    const char *type = net->metrics[m].options.type;
+    int alike = 0;
+    for (int i = 0; i < net->metric_count; i++)
+        alike += strcmp(net->metrics[i].options.type, type) == 0;
+    if (alike > 1)
+        fv_text_add(text, "%s.", net->nodes[net->metrics[m].node].name);
+    fv_text_add(text, "%s", type);
+}
+
+static fv_status open_epoch_log(fit *f) {
+    fv_text header = {0};
+    fv_text_add(&header, "epoch,step,loss,accuracy,val_loss,val_accuracy,seconds,"
+                         "samples_per_second,lr");
+    for (int m = 0; m < f->net->metric_count; m++) {
+        fv_text_add(&header, ",val_");
+        add_metric_name(f->net, m, &header);
+    }
+    fv_status status = header.failed ? FV_MEMORY : open_log(f, &f->log, "log.csv", header.bytes, 1);
+    fv_text_free(&header);
+    return status;
+}
+
 static fv_status resume(fit *f) {
     char isa[16];
     const char *present = f->trainer->runner.plan.kernels->name;
@@ -151,8 +217,7 @@ static fv_status resume(fit *f) {
              "the checkpoint was written with the instruction set %s, this run has %s, which "
              "rounds its own way (FOVEA_ISA=%s would go on with the same bits)",
              isa, present, isa);
-    fv_progress p = {.event = FV_EVENT_NOTE, .step = f->position.step, .note = note};
-    tell(f, &p);
+    tell_note(f, note);
     return FV_OK;
 }
 
@@ -174,40 +239,65 @@ static fv_status open_folder(fit *f) {
     if (f->options->resume && fv_is_file(f->checkpoint))
         status = resume(f);
     if (!status)
-        status = open_log(f, &f->log, "log.csv",
-                          "epoch,step,loss,accuracy,val_loss,val_accuracy,seconds,"
-                          "samples_per_second",
-                          1);
+        status = open_epoch_log(f);
     if (!status && f->train.log_every)
         status = open_log(f, &f->step_log, "steps.csv", "step,samples,loss,accuracy", 0);
     return status;
 }
 
-static fv_status open_fit(fit *f) {
+static fv_status bind_fields(fit *f) {
+    fv_field fields[FV_MOST_FIELDS];
+    return fv_objective_bind(&f->trainer->objective, fields, fv_data_fields(f->data, fields));
+}
+
+static fv_status start_position(fit *f) {
+    f->position = (fv_run_position){.best_loss = INFINITY,
+                                    .stop.best = INFINITY,
+                                    .plateau.best = INFINITY,
+                                    .plateau_factor = 1};
+    if (f->train.restore_best)
+        f->position.best = fv_alloc(f->net->weight_size, sizeof *f->position.best);
+    return f->train.restore_best && !f->position.best ? FV_MEMORY : FV_OK;
+}
+
+static fv_status open_trainer(fit *f) {
     fv_trainer_options options = {.batch = f->batch,
                                   .threads = f->options->threads,
                                   .seed = f->options->seed,
                                   .exact = f->options->exact};
-    f->position.best_loss = INFINITY;
-    if (!f->net->initialized && fv_net_initialize(f->net, f->options->seed))
-        return FV_INVALID;
-    f->trainer = fv_trainer_open(f->net, &f->train, &options);
-    if (!f->trainer)
-        return fv_error_status();
-    fv_status status = open_folder(f);
+    fv_train_options train = f->train;
+    train.steps = f->steps;
+    fv_status status = f->net->initialized ? FV_OK : fv_net_initialize(f->net, f->options->seed);
+    if (status)
+        return status;
+    f->trainer = fv_trainer_open(f->net, &train, &options);
+    return f->trainer ? FV_OK : fv_error_status();
+}
+
+/* Whether a run that is resumed had ended already. */
+static bool is_done(const fit *f) {
+    return f->position.step >= f->steps || f->stopped;
+}
+
+static fv_status open_fit(fit *f) {
+    fv_status status = start_position(f);
+    if (!status)
+        status = open_trainer(f);
+    if (!status)
+        status = open_folder(f);
     f->evaluates = !status && (f->validate || f->train.log_every);
     if (f->evaluates) {
         status = fv_evaluator_open(&f->evaluator, f->net, f->batch, f->trainer->runner.plan.threads,
                                    f->options->exact, f->trainer->runner.pool);
         f->evaluates = !status;
     }
-    fv_field fields[FV_MOST_FIELDS];
     if (!status)
-        status = fv_objective_bind(&f->trainer->objective, fields, fv_data_fields(f->data, fields));
-    if (status || f->position.step >= f->steps)
+        status = bind_fields(f);
+    f->stopped = f->train.early_stopping && f->position.stop.wait >= f->train.early_stopping;
+    if (status || is_done(f))
         return status;
-    f->loader =
-        fv_loader_new(f->data, f->batch, f->trainer->seed, f->train.last_batch, f->position.step);
+    f->loader = fv_loader_new(f->data, f->batch, f->trainer->seed, f->train.last_batch,
+                              first_batch(f, f->position.step));
     return f->loader ? FV_OK : fv_error_status();
 }
 
@@ -224,6 +314,7 @@ static void close_fit(fit *f) {
     fv_data_free(f->rest);
     fv_free(f->checkpoint);
     fv_free(f->model);
+    fv_free(f->position.best);
 }
 
 /* ---- Telling the observer
@@ -243,11 +334,12 @@ static fv_progress progress(const fit *f, fv_event event) {
                          .epoch_step = p->step - begin,
                          .epoch_steps = epoch_end(f, epoch) - begin,
                          .loss = p->samples ? p->loss_sum / (double)p->samples : NAN,
-                         .accuracy = p->samples ? (double)p->correct / (double)p->samples : NAN,
+                         .accuracy = p->samples ? p->accuracy_sum / (double)p->samples : NAN,
                          .val_loss = NAN,
                          .val_accuracy = NAN,
+                         .lr = f->trainer->optimizer.lr,
                          .seconds = seconds,
-                         .samples_per_second = rate * f->batch,
+                         .samples_per_second = rate * step_samples(f),
                          .seconds_left = (double)(f->steps - p->step) / rate};
 }
 
@@ -260,7 +352,7 @@ static fv_status save_checkpoint(const fit *f) {
     return fv_checkpoint_write(f->checkpoint, f->trainer, f->batch, f->count, &f->position);
 }
 
-/* The batch just trained on, with dropout off. */
+/* The (last) batch just trained on, with dropout off. */
 static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     fv_score score;
     fv_field fields[FV_MOST_FIELDS];
@@ -279,7 +371,7 @@ static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     if (!f->step_log.file)
         return FV_OK;
     return fv_log_line(&f->step_log, "%lld,%lld,%.9g,%.9g", (long long)p.step,
-                       (long long)p.step * f->batch, p.loss, p.accuracy);
+                       (long long)p.step * f->batch * f->step_batches, p.loss, p.accuracy);
 }
 
 static fv_status check_weights(const fit *f) {
@@ -293,25 +385,70 @@ static fv_status check_weights(const fit *f) {
                    (long long)f->position.step, fv_node_place(f->net, &f->net->nodes[n], place));
 }
 
+/* With the average of weights, where there is one. */
+static fv_status validate(fit *f, fv_score *score) {
+    real *own = f->net->weights;
+    if (f->trainer->average)
+        f->net->weights = f->trainer->average;
+    fv_evaluator_refresh(&f->evaluator);
+    fv_status status = fv_evaluator_data(&f->evaluator, f->validate, score);
+    fv_run_position *p = &f->position;
+    if (!status && score->loss < p->best_loss) {
+        p->best_loss = score->loss;
+        p->best_step = p->step;
+        if (p->best)
+            memcpy(p->best, f->net->weights, f->net->weight_size * sizeof *p->best);
+    }
+    f->net->weights = own;
+    return status;
+}
+
+/* What follows from the epoch's validation loss. */
+static void wait_for_lower(fit *f, double loss) {
+    const fv_train_options *o = &f->trainer->train;
+    fv_run_position *p = &f->position;
+    double least = o->min_delta != 0 ? o->min_delta : 1e-4;
+    if (fv_patience_end(&p->stop, loss, o->min_delta, o->early_stopping) && o->early_stopping)
+        f->stopped = true;
+    if (o->schedule == FV_PLATEAU && fv_patience_end(&p->plateau, loss, least, o->patience)) {
+        p->plateau.wait = 0;
+        p->plateau_factor *= o->gamma;
+        f->trainer->plateau = p->plateau_factor;
+    }
+}
+
+static fv_status log_epoch(fit *f, const fv_progress *p) {
+    fv_text row = {0};
+    fv_text_add(&row, "%d,%lld,%.9g,%.9g,%.9g,%.9g,%.3f,%.1f,%.9g", p->epoch, (long long)p->step,
+                p->loss, p->accuracy, p->val_loss, p->val_accuracy, p->seconds,
+                p->samples_per_second, p->lr);
+    for (int m = 0; m < f->net->metric_count; m++)
+        fv_text_add(&row, ",%.9g",
+                    p->validation && m < p->validation->metric_count
+                        ? p->validation->metrics[m].value
+                        : NAN);
+    fv_status status = row.failed ? FV_MEMORY : fv_log_line(&f->log, "%s", row.bytes);
+    fv_text_free(&row);
+    return status;
+}
+
 /* The row comes before the checkpoint: a run killed between the two writes the row again. */
 static fv_status end_epoch(fit *f, bool *go_on) {
+    fv_score score;
     fv_progress p = progress(f, FV_EVENT_EPOCH);
     fv_status status = check_weights(f);
     if (!status && f->validate) {
-        fv_score score;
-        fv_evaluator_refresh(&f->evaluator);
-        status = fv_evaluator_data(&f->evaluator, f->validate, &score);
+        status = validate(f, &score);
         p.val_loss = score.loss;
         p.val_accuracy = score.accuracy;
-        if (score.loss < f->position.best_loss)
-            f->position.best_loss = score.loss;
+        p.validation = &score;
     }
     if (!status && f->log.file)
-        status = fv_log_line(&f->log, "%d,%lld,%.9g,%.9g,%.9g,%.9g,%.3f,%.1f", p.epoch,
-                             (long long)p.step, p.loss, p.accuracy, p.val_loss, p.val_accuracy,
-                             p.seconds, p.samples_per_second);
-    f->position.loss_sum = 0;
-    f->position.correct = f->position.samples = 0;
+        status = log_epoch(f, &p);
+    if (!status && f->validate)
+        wait_for_lower(f, score.loss);
+    f->position.loss_sum = f->position.accuracy_sum = 0;
+    f->position.samples = 0;
     if (!status)
         status = save_checkpoint(f);
     if (!status)
@@ -321,19 +458,33 @@ static fv_status end_epoch(fit *f, bool *go_on) {
     return status;
 }
 
+/* The batches of one step; *batch is the last of them. */
+static fv_status add_batches(fit *f, const fv_batch **batch) {
+    int64_t count = first_batch(f, f->position.step + 1) - first_batch(f, f->position.step);
+    fv_run_position *p = &f->position;
+    for (int64_t i = 0; i < count; i++) {
+        fv_score score;
+        *batch = fv_loader_next(f->loader);
+        if (!*batch)
+            return fv_error_status();
+        fv_status status = fv_trainer_add(f->trainer, *batch, &score);
+        if (status)
+            return status;
+        p->loss_sum += score.loss * (*batch)->samples;
+        p->accuracy_sum += score.accuracy * (*batch)->samples;
+        p->samples += (*batch)->samples;
+    }
+    return FV_OK;
+}
+
 static fv_status one_step(fit *f, bool *go_on) {
-    fv_score score;
-    const fv_batch *batch = fv_loader_next(f->loader);
-    if (!batch)
-        return fv_error_status();
-    fv_status status = fv_trainer_run(f->trainer, batch, &score);
+    const fv_batch *batch = NULL;
+    fv_status status = add_batches(f, &batch);
     if (status)
         return status;
+    fv_trainer_update(f->trainer);
     fv_run_position *p = &f->position;
     p->step = f->trainer->step;
-    p->loss_sum += score.loss * batch->samples;
-    p->correct += llround(score.accuracy * batch->samples);
-    p->samples += batch->samples;
     fv_progress report = progress(f, FV_EVENT_STEP);
     *go_on &= tell(f, &report);
     if (f->train.log_every && p->step % f->train.log_every == 0)
@@ -344,15 +495,35 @@ static fv_status one_step(fit *f, bool *go_on) {
     return status;
 }
 
+/* The net ends with the best weights, or the average, as the train line asks. */
+static void choose_weights(fit *f) {
+    const fv_run_position *p = &f->position;
+    char text[200];
+    real *chosen = p->best && p->best_step > 0 ? p->best : f->trainer->average;
+    if (f->stopped) {
+        snprintf(text, sizeof text,
+                 "stopped after step %lld: the validation loss has not fallen for %d epochs",
+                 (long long)p->step, p->stop.wait);
+        tell_note(f, text);
+    }
+    if (p->best && p->best_step > 0) {
+        snprintf(text, sizeof text, "the weights of step %lld are restored: validation loss %.6g",
+                 (long long)p->best_step, p->best_loss);
+        tell_note(f, text);
+    }
+    if (chosen && p->step > 0)
+        memcpy(f->net->weights, chosen, f->net->weight_size * sizeof *chosen);
+}
+
 static fv_status run(fit *f) {
     bool go_on = true;
     f->epoch_begin = f->position.step;
     f->epoch_time = now();
-    while (f->position.step < f->steps) {
+    while (!is_done(f)) {
         fv_status status = one_step(f, &go_on);
         if (status)
             return status;
-        if (!go_on && f->position.step < f->steps) {
+        if (!go_on && !is_done(f)) {
             status = save_checkpoint(f);
             return status ? status
                           : fv_fail(FV_INTERRUPTED, "stopped after step %lld of %lld%s",
@@ -360,6 +531,7 @@ static fv_status run(fit *f) {
                                     f->checkpoint ? "; the checkpoint is saved" : "");
         }
     }
+    choose_weights(f);
     return f->model ? fv_save(f->net, f->model) : FV_OK;
 }
 

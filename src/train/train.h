@@ -147,31 +147,69 @@ void fv_metrics_begin(fv_metrics *metrics);
 fv_status fv_metrics_add(fv_metrics *metrics, const fv_runner *runner, const fv_batch *batch);
 void fv_metrics_score(fv_metrics *metrics, fv_score *score);
 
+/* ---- Schedules (schedule.c) ------------------------------------------------------------------ */
+
+/* How long a loss has not fallen. Starts with best = infinity. */
+typedef struct fv_patience {
+    double best;
+    int wait;
+} fv_patience;
+
+/* Fills in decay_steps where the schedule needs it: the run's steps (0: not known) without the
+ * warmup. */
+fv_status fv_schedule_prepare(fv_train_options *resolved, int64_t steps);
+/* The learning rate of step `step` (from 0). plateau: the product of all its reductions. */
+double fv_schedule_rate(const fv_train_options *resolved, int64_t step, double plateau);
+/* Takes in the loss of one more epoch: whether it is the patience-th without a lower one. */
+bool fv_patience_end(fv_patience *patience, double loss, double min_delta, int most);
+
 /* ---- Optimisers (optimizer.c)
  * --------------------------------------------------------------------- */
 
-enum { FV_MAX_SLOTS = 2 };
+enum { FV_MAX_SLOTS = 3 };
 
 typedef struct fv_optimizer {
-    const char *name;
+    fv_train_options train; /* resolved */
     fv_update_kernel *update;
-    int slots; /* arrays of state as large as the weights */
-    fv_update numbers;
-    double lr, beta1, beta2; /* in double, for the corrections */
-    bool adam;               /* its rate depends on the step */
+    int slots;         /* arrays of state as large as the weights */
+    double start;      /* what slot 0 starts with */
+    bool decoupled;    /* weight decay goes to the weights, not to their gradients */
+    bool norms;        /* lamb_moments first; then each weight's rate times |w| / |direction| */
+    fv_update numbers; /* of the last fv_optimizer_begin_step */
+    /* Of this step, in double: see fv_update. rate and gradient_rate without lr. */
+    double lr, rate, root, gradient_rate;
+    double product; /* nadam: of its momenta up to product_step */
+    int64_t product_step;
+    void (*correct)(struct fv_optimizer *optimizer, int64_t step);
 } fv_optimizer;
 
 /* The net's optimiser with all defaults filled in. */
 fv_status fv_optimizer_make(const fv_train_options *options, const fv_kernels *kernels,
                             fv_optimizer *optimizer);
-/* Sets the numbers that depend on the step (from 1). */
-void fv_optimizer_begin_step(fv_optimizer *optimizer, int64_t step);
+/* Sets the numbers of a step (from 1) with this learning rate. */
+void fv_optimizer_begin_step(fv_optimizer *optimizer, int64_t step, double lr);
+/* The step's numbers for a weight whose learning rate is `factor` times the others'. */
+fv_update fv_optimizer_numbers(const fv_optimizer *optimizer, double factor);
 
 /* ---- The step (trainer.c)
  * --------------------------------------------------------------------------- */
 
-typedef struct fv_chunk { /* a piece of one weight, updated by one thread */
+/* A weight that learns, and how. */
+typedef struct fv_learner {
+    const fv_weight *weight;
+    double factor;           /* on the learning rate */
+    double decay;            /* weight decay, 0: none */
+    double l1, l2, max_norm; /* 0: none */
+    int first_chunk, chunk_count;
+    /* Of the running step: */
+    fv_update numbers;
+    double clip; /* factor on its gradient */
+} fv_learner;
+
+typedef struct fv_chunk { /* a piece of one weight, worked on by one thread */
     size_t offset, count;
+    int learner;
+    double sums[2]; /* what it adds to a norm or penalty */
 } fv_chunk;
 
 struct fv_trainer {
@@ -179,22 +217,42 @@ struct fv_trainer {
     bool owns_net; /* released when the trainer is freed */
     fv_runner runner;
     fv_objective objective;
+    fv_train_options train; /* resolved */
     fv_optimizer optimizer;
-    real *slots[FV_MAX_SLOTS]; /* in the order of net->weights */
+    /* Arrays in the order of net->weights: */
+    real *slots[FV_MAX_SLOTS];
+    real *average; /* of the weights (ema); NULL: none */
+    real *sums;    /* of the gradients of `added` batches (accumulate); NULL: none */
+    int added;
+    fv_learner *learners;
+    int learner_count;
     fv_chunk *chunks;
     int chunk_count;
-    int64_t step; /* steps done */
+    int64_t step;   /* steps done, that is, updates */
+    double plateau; /* what reductions on plateau have multiplied the learning rate with */
     uint64_t seed;
     const void **source; /* for fv_trainer_step */
     float *labels;
     uint32_t *epochs, *indices;
 };
 
-/* The net is acquired already. options as the public ones; train: the resolved train line. */
+/* The net is acquired already. options as the public ones; train: the train line, whose `steps` are
+ * those of the run (0: not known). */
 fv_trainer *fv_trainer_open(fv_net *net, const fv_train_options *train,
                             const fv_trainer_options *options);
-/* One step on a batch whose fields the objective is bound to. */
-fv_status fv_trainer_run(fv_trainer *trainer, const fv_batch *batch, fv_score *score);
+/* Forward, loss and backward on a batch whose fields the objective is bound to; its gradient is
+ * added to those since the last update. On failure no weight has changed. */
+fv_status fv_trainer_add(fv_trainer *trainer, const fv_batch *batch, fv_score *score);
+/* One step with the mean of the gradients added (update.c). */
+void fv_trainer_update(fv_trainer *trainer);
+/* Arrays as large as the weights that training with these options keeps. */
+int fv_trainer_arrays(const fv_optimizer *optimizer);
+
+/* From gradients to weights (update.c). */
+fv_status fv_update_open(fv_trainer *trainer);
+void fv_update_add(fv_trainer *trainer); /* the runner's gradients to the sums */
+void fv_update_statistics(fv_trainer *trainer);
+double fv_update_penalty(fv_trainer *trainer); /* l1, l2 */
 
 /* The first node with a weight that is no finite number; -1: none. */
 int fv_trainer_broken_weights(const fv_trainer *trainer);
@@ -226,19 +284,24 @@ fv_status fv_check_data(const fv_net *net, const fv_data *data);
 /* ---- Checkpoints (checkpoint.c) and logs (log.c)
  * ----------------------------------------------------------- */
 
-/* Where a run stands, besides weights and optimiser slots. */
+/* Where a run stands, besides weights and optimiser state. */
 typedef struct fv_run_position {
-    int64_t step;    /* done */
-    double loss_sum; /* of the running epoch, over `samples` */
-    int64_t correct, samples;
+    int64_t step;                  /* done */
+    double loss_sum, accuracy_sum; /* of the running epoch, over `samples` */
+    int64_t samples;
     double best_loss; /* of validation so far; infinity before the first */
+    int64_t best_step;
+    fv_patience stop, plateau; /* of early stopping and of schedule=plateau */
+    double plateau_factor;     /* on the learning rate */
+    real *best;                /* restore_best: the weights of best_step; NULL: not kept */
 } fv_run_position;
 
 fv_status fv_checkpoint_write(const char *path, const fv_trainer *trainer, int batch,
                               size_t data_count, const fv_run_position *position);
-/* Restores weights, slots and position. The file must come from the same net, optimiser, batch
- * and number of samples, and the same seed or (options' seed 0) sets trainer->seed; else FV_INVALID
- * saying what differs. isa: the instruction set of the run that wrote it, which rounds its own way.
+/* Restores weights, optimiser state and position. The file must come from the same net, optimiser,
+ * batch and number of samples, and the same seed or (options' seed 0) sets trainer->seed; else
+ * FV_INVALID saying what differs. isa: the instruction set of the run that wrote it, which rounds
+ * its own way.
  */
 fv_status fv_checkpoint_read(const char *path, fv_trainer *trainer, int batch, size_t data_count,
                              fv_run_position *position, char isa[16]);

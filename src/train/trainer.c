@@ -1,46 +1,47 @@
-/* One training step: pack, forward, loss, backward, update. Called by fit.c and, through the
- * public fv_trainer functions, by loops of the user's own. */
+/* One training step: pack, forward, loss, backward, update (update.c). Called by fit.c and, through
+ * the public fv_trainer functions, by loops of the user's own. */
 #include "train/train.h"
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 8192 };
-
 /* ---- Making ------------------------------------------------------------------------------------
  */
 
-/* Cuts each weight into chunks of a fixed size: which thread updates one cannot matter. */
-static fv_status cut_chunks(fv_trainer *t) {
-    int count = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        count = 0;
-        for (int n = 0; n < t->net->count; n++)
-            for (int w = 0; w < t->net->nodes[n].weight_count; w++) {
-                const fv_weight *weight = &t->net->nodes[n].weights[w];
-                for (size_t i = 0; i < weight->count; i += CHUNK, count++)
-                    if (t->chunks)
-                        t->chunks[count] = (fv_chunk){
-                            .offset = weight->offset + i,
-                            .count = weight->count - i < CHUNK ? weight->count - i : CHUNK};
-            }
-        if (!t->chunks && !(t->chunks = fv_alloc((size_t)count, sizeof *t->chunks)))
-            return FV_MEMORY;
-    }
-    t->chunk_count = count;
-    return FV_OK;
+int fv_trainer_arrays(const fv_optimizer *optimizer) {
+    return optimizer->slots + (optimizer->train.ema != 0) + (optimizer->train.accumulate > 1);
 }
 
 static fv_status allocate(fv_trainer *t, size_t batch) {
+    size_t count = t->net->weight_size;
     for (int i = 0; i < t->optimizer.slots; i++)
-        if (!(t->slots[i] = fv_alloc(t->net->weight_size, sizeof(real))))
+        if (!(t->slots[i] = fv_alloc(count, sizeof(real))))
             return FV_MEMORY;
+    for (size_t i = 0; t->optimizer.start != 0 && i < count; i++)
+        t->slots[0][i] = (real)t->optimizer.start;
+    if (t->train.ema != 0 && !(t->average = fv_alloc(count, sizeof(real))))
+        return FV_MEMORY;
+    if (t->train.accumulate > 1 && !(t->sums = fv_alloc(count, sizeof(real))))
+        return FV_MEMORY;
     t->labels = fv_alloc(batch, sizeof *t->labels);
     t->source = fv_alloc(batch, sizeof *t->source);
     t->epochs = fv_alloc(batch, sizeof *t->epochs);
     t->indices = fv_alloc(batch, sizeof *t->indices);
     if (!t->labels || !t->source || !t->epochs || !t->indices)
         return FV_MEMORY;
-    return cut_chunks(t);
+    return fv_update_open(t);
+}
+
+/* The optimiser and the schedule, with all defaults. */
+static fv_status choose_optimizer(fv_trainer *t, const fv_train_options *train) {
+    const fv_kernels *kernels = fv_kernels_get();
+    fv_status status = kernels ? fv_train_check(train) : FV_INVALID;
+    if (!status)
+        status = fv_optimizer_make(train, kernels, &t->optimizer);
+    if (status)
+        return status;
+    t->train = t->optimizer.train;
+    t->plateau = 1;
+    return fv_schedule_prepare(&t->train, train->steps);
 }
 
 static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
@@ -56,8 +57,7 @@ static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
         return status;
     plan.losses = t->objective.plan;
     plan.loss_count = t->objective.loss_count;
-    const fv_kernels *kernels = fv_kernels_get();
-    status = kernels ? fv_optimizer_make(train, kernels, &t->optimizer) : FV_INVALID;
+    status = choose_optimizer(t, train);
     if (!status)
         status = fv_runner_open(&t->runner, t->net, &plan, NULL, false);
     if (!status && t->net->weight_size == 0)
@@ -94,9 +94,14 @@ fv_trainer *fv_trainer_new(fv_net *net, const fv_trainer_options *options) {
 void fv_trainer_free(fv_trainer *t) {
     if (!t)
         return;
+    if (t->owns_net && t->average && t->step > 0) /* what is to be saved */
+        memcpy(t->net->weights, t->average, t->net->weight_size * sizeof *t->average);
     fv_runner_close(&t->runner, true);
     for (int i = 0; i < FV_MAX_SLOTS; i++)
         fv_free(t->slots[i]);
+    fv_free(t->average);
+    fv_free(t->sums);
+    fv_free(t->learners);
     fv_free(t->chunks);
     fv_free(t->labels);
     fv_objective_close(&t->objective);
@@ -167,18 +172,7 @@ static fv_status explain_broken(fv_trainer *t, const fv_samples *samples) {
 /* ---- The step
  * ---------------------------------------------------------------------------------------- */
 
-static void update_chunk(void *argument, int unit, int thread) {
-    (void)thread;
-    fv_trainer *t = argument;
-    const fv_chunk *chunk = &t->chunks[unit];
-    real *slots[FV_MAX_SLOTS] = {0};
-    for (int i = 0; i < t->optimizer.slots; i++)
-        slots[i] = t->slots[i] + chunk->offset;
-    t->optimizer.update(&t->optimizer.numbers, chunk->count, t->net->weights + chunk->offset,
-                        fv_runner_gradients(&t->runner) + chunk->offset, slots);
-}
-
-fv_status fv_trainer_run(fv_trainer *t, const fv_batch *batch, fv_score *score) {
+fv_status fv_trainer_add(fv_trainer *t, const fv_batch *batch, fv_score *score) {
     fv_samples samples = {.count = batch->samples,
                           .source = batch->source,
                           .bytes = batch->bytes,
@@ -190,48 +184,81 @@ fv_status fv_trainer_run(fv_trainer *t, const fv_batch *batch, fv_score *score) 
     fv_status status = fv_objective_run(&t->objective, &t->runner, batch, true, score);
     if (status)
         return status;
+    score->loss += fv_update_penalty(t);
     if (!isfinite(score->loss))
         return explain_broken(t, &samples);
+    fv_update_statistics(t);
     fv_runner_backward(&t->runner, &samples);
-    fv_optimizer_begin_step(&t->optimizer, t->step + 1);
-    fv_pool_run(t->runner.pool, t->chunk_count, update_chunk, t);
-    t->step++;
+    fv_update_add(t);
     return FV_OK;
 }
 
-fv_status fv_trainer_step(fv_trainer *t, const float *input, const int *labels, int samples,
-                          fv_score *score) {
-    if (samples < 1 || samples > t->runner.plan.batch)
-        return fv_fail(FV_INVALID, "a step of %d samples: this trainer takes 1 to %d", samples,
-                       t->runner.plan.batch);
+/* The caller's samples as a batch of the running step. */
+static fv_batch take_samples(fv_trainer *t, const float *input, const float *const *targets,
+                             int samples) {
     size_t values = fv_shape_count(&t->runner.plan.nodes[0].shape);
     for (int s = 0; s < samples; s++) {
         t->source[s] = input + (size_t)s * values;
         t->epochs[s] = (uint32_t)t->step;
-        t->indices[s] = (uint32_t)s;
-        t->labels[s] = (float)labels[s];
+        t->indices[s] = (uint32_t)(t->added * t->runner.plan.batch + s);
     }
-    const float *targets[1] = {t->labels};
-    const fv_field field = {.name = "label", .shape = {.channels = 1}};
-    fv_status status = fv_objective_bind(&t->objective, &field, 1);
-    if (status)
-        return status;
-    fv_batch batch = {.samples = samples,
+    return (fv_batch){.samples = samples,
                       .source = t->source,
                       .targets = targets,
                       .epochs = t->epochs,
                       .indices = t->indices};
-    fv_score sink;
-    return fv_trainer_run(t, &batch, score ? score : &sink);
 }
 
-static size_t state_bytes(const fv_net *net, int slots) {
-    return (size_t)slots * net->weight_size * sizeof(real);
+static fv_status check_count(const fv_trainer *t, int samples) {
+    if (samples >= 1 && samples <= t->runner.plan.batch)
+        return FV_OK;
+    return fv_fail(FV_INVALID, "a step of %d samples: this trainer takes 1 to %d", samples,
+                   t->runner.plan.batch);
+}
+
+fv_status fv_trainer_step_targets(fv_trainer *t, const float *input, const fv_target *targets,
+                                  int count, int samples, fv_score *score) {
+    fv_field fields[FV_MOST_FIELDS];
+    const float *values[FV_MOST_FIELDS];
+    fv_score sink;
+    fv_status status = check_count(t, samples);
+    if (!status && (count < 0 || count > FV_MOST_FIELDS))
+        status = fv_fail(FV_INVALID, "%d targets: a step takes at most %d", count, FV_MOST_FIELDS);
+    for (int i = 0; !status && i < count; i++) {
+        fields[i].shape = targets[i].shape;
+        values[i] = targets[i].values;
+        int size = snprintf(fields[i].name, sizeof fields[i].name, "%s", targets[i].field);
+        if (size >= (int)sizeof fields[i].name)
+            status = fv_fail(FV_INVALID, "the target's name \"%.60s\" is longer than %zu letters",
+                             targets[i].field, sizeof fields[i].name - 1);
+    }
+    if (!status)
+        status = fv_objective_bind(&t->objective, fields, count);
+    if (status)
+        return status;
+    fv_batch batch = take_samples(t, input, values, samples);
+    status = fv_trainer_add(t, &batch, score ? score : &sink);
+    if (!status && t->added >= t->train.accumulate)
+        fv_trainer_update(t);
+    return status;
+}
+
+fv_status fv_trainer_step(fv_trainer *t, const float *input, const int *labels, int samples,
+                          fv_score *score) {
+    fv_status status = check_count(t, samples);
+    for (int s = 0; !status && s < samples; s++)
+        t->labels[s] = (float)labels[s];
+    const fv_target label = {.field = "label", .shape = {.channels = 1}, .values = t->labels};
+    return status ? status : fv_trainer_step_targets(t, input, &label, 1, samples, score);
+}
+
+static size_t state_bytes(const fv_net *net, const fv_optimizer *optimizer) {
+    return (size_t)fv_trainer_arrays(optimizer) * net->weight_size * sizeof(real);
 }
 
 void fv_trainer_memory(const fv_trainer *t, fv_memory *memory) {
     *memory = t->runner.plan.memory;
-    memory->optimizer = state_bytes(t->net, t->optimizer.slots);
+    memory->optimizer = state_bytes(t->net, &t->optimizer);
     memory->total += memory->optimizer;
 }
 
@@ -260,7 +287,7 @@ fv_status fv_net_memory(const fv_net *net, int batch, int threads, bool training
     if (status)
         return status;
     *memory = plan.memory;
-    memory->optimizer = state_bytes(net, optimizer.slots);
+    memory->optimizer = state_bytes(net, &optimizer);
     memory->total += memory->optimizer;
     fv_plan_free(&plan);
     return FV_OK;

@@ -1,6 +1,7 @@
 /* The oracle of activation functions and their derivatives. Called by tests/test_*.c. */
 #include "reference.h"
 #include <math.h>
+#include <stdlib.h>
 
 static const double pi = 3.14159265358979323846;
 /* Klambauer et al. 2017, appendix 1: alpha and lambda that keep mean 0 and variance 1. */
@@ -160,22 +161,12 @@ static void softmax_gradient(int channels, const double *y, const double *dy, do
     }
 }
 
-/* The same with y in dx: dx_c = y_c (dy_c - sum over k of dy_k y_k). */
-static void softmax_gradient_in_place(int channels, const double *dy, double *dx) {
-    double mean = 0;
-    for (int k = 0; k < channels; k++)
-        mean += dy[k] * dx[k];
-    for (int c = 0; c < channels; c++)
-        dx[c] *= dy[c] - mean;
-}
-
-/* That of its logarithm: dy_k / dx_c = (k == c) - softmax_c. */
-static void log_softmax_gradient(int channels, const double *x, const double *dy, double *dx) {
-    double log_of_sum = log_sum(channels, x);
+/* That of its logarithm: dy_k / dx_c = (k == c) - exp(y_c). */
+static void log_softmax_gradient(int channels, const double *y, const double *dy, double *dx) {
     for (int c = 0; c < channels; c++) {
         dx[c] = 0;
         for (int k = 0; k < channels; k++)
-            dx[c] += dy[k] * ((k == c) - exp(x[c] - log_of_sum));
+            dx[c] += dy[k] * ((k == c) - exp(y[c]));
     }
 }
 
@@ -194,32 +185,63 @@ void ref_activate(fv_activation kind, double constant, size_t rows, int channels
 
 void ref_activate_gradient(fv_activation kind, double constant, size_t rows, int channels,
                            const double *x, const double *dy, double *dx) {
+    bool logarithm = kind == FV_LOG_SOFTMAX;
+    double *y = malloc((size_t)channels * sizeof(double));
+    if (!y)
+        abort();
     for (size_t r = 0; r < rows; r++, x += channels, dy += channels, dx += channels)
-        if (kind == FV_LOG_SOFTMAX)
-            log_softmax_gradient(channels, x, dy, dx);
-        else if (kind == FV_SOFTMAX) {
-            softmax(false, channels, x, dx);
-            softmax_gradient_in_place(channels, dy, dx);
+        if (kind == FV_SOFTMAX || logarithm) {
+            softmax(logarithm, channels, x, y);
+            (logarithm ? log_softmax_gradient : softmax_gradient)(channels, y, dy, dx);
         } else
             for (int c = 0; c < channels; c++)
                 dx[c] = dy[c] * derivative(kind, constant, x[c]);
+    free(y);
 }
 
 void ref_activation(fv_activation kind, size_t rows, int channels, const double *x, double *y) {
     ref_activate(kind, ref_activation_constant(kind), rows, channels, x, y);
 }
 
-void ref_activation_gradient(fv_activation kind, size_t rows, int channels, const double *y,
-                             const double *dy, double *dx) {
-    for (size_t r = 0; r < rows; r++, y += channels, dy += channels, dx += channels)
+static double derivative_by_output(fv_activation kind, double constant, double x, double y) {
+    switch (kind) {
+    case FV_RELU:
+        return y > 0;
+    case FV_SIGMOID:
+        return y * (1 - y);
+    case FV_TANH:
+        return 1 - y * y;
+    case FV_RELU6:
+        return y > 0 && y < 6;
+    case FV_LEAKY_RELU:
+        return y > 0 ? 1 : constant;
+    case FV_ELU:
+        return y > 0 ? 1 : y + constant;
+    case FV_SELU:
+        return y > 0 ? selu_scale : y + selu_scale * selu_alpha;
+    case FV_HARD_SIGMOID:
+        return y > 0 && y < 1 ? constant : 0;
+    case FV_SOFTPLUS:
+        return -expm1(-y);
+    case FV_SOFTSIGN:
+        return square(1 - fabs(y));
+    case FV_SCALED_TANH:
+        return 1.7159 * 2 / 3 * (1 - square(y / 1.7159));
+    default:
+        return derivative(kind, constant, x);
+    }
+}
+
+void ref_activation_gradient(fv_activation kind, double constant, size_t rows, int channels,
+                             const double *x, const double *y, const double *dy, double *dx) {
+    for (size_t r = 0; r < rows; r++, x += channels, y += channels, dy += channels, dx += channels)
         if (kind == FV_SOFTMAX)
             softmax_gradient(channels, y, dy, dx);
+        else if (kind == FV_LOG_SOFTMAX)
+            log_softmax_gradient(channels, y, dy, dx);
         else
             for (int c = 0; c < channels; c++)
-                dx[c] = kind == FV_RELU      ? (y[c] > 0 ? dy[c] : 0)
-                        : kind == FV_SIGMOID ? dy[c] * y[c] * (1 - y[c])
-                        : kind == FV_TANH    ? dy[c] * (1 - y[c] * y[c])
-                                             : dy[c];
+                dx[c] = dy[c] * derivative_by_output(kind, constant, x[c], y[c]);
 }
 
 /* ---- prelu ------------------------------------------------------------------------------------

@@ -24,9 +24,12 @@ void ref_prelu(size_t rows, int channels, bool shared, const double *x, const do
 void ref_prelu_gradient(size_t rows, int channels, bool shared, const double *x,
                         const double *slope, const double *dy, double *dx, double *dslope);
 
-/* The first five kinds by their default constants; dx from the outputs y. */
+/* All kinds by their default constants. */
 void ref_activation(fv_activation kind, size_t rows, int channels, const double *x, double *y);
-void ref_activation_gradient(fv_activation kind, size_t rows, int channels, const double *y,
-                             const double *dy, double *dx);
+/* dx from the outputs y; from the inputs x where y does not tell them: gelu, gelu_tanh, silu, mish,
+ * hard_swish. For layers whose own outputs say on which side of a kink, and how far from a limit,
+ * they came out. */
+void ref_activation_gradient(fv_activation kind, double constant, size_t rows, int channels,
+                             const double *x, const double *y, const double *dy, double *dx);
 
 #endif

@@ -1,4 +1,4 @@
-/* The oracle of the input layer: scale and mean. Called by tests/test_layers.c. */
+/* The oracle of the input layer: scale and mean. Called by tests/test_layers_dense.c. */
 #include "reference.h"
 
 void ref_input(const fv_input_options *options, int samples, const double *x, double *y) {

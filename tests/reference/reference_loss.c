@@ -60,10 +60,11 @@ static void read_targets(const ref_judged *j, int row, double *t) {
     int channels = j->shape.channels;
     double e = j->options->label_smoothing;
     bool binary = is(j, "binary_cross_entropy") || is(j, "focal");
+    bool value = channels == 1 && !is(j, "cross_entropy") && !is(j, "rbf");
     for (int c = 0; c < channels; c++) {
-        t[c] = !j->indices     ? j->targets[row * channels + c]
-               : channels == 1 ? j->indices[row]
-                               : j->indices[row] == c;
+        t[c] = !j->indices ? j->targets[row * channels + c]
+               : value     ? j->indices[row]
+                           : j->indices[row] == c;
         t[c] = (1 - e) * t[c] + e / (binary ? 2 : channels);
     }
 }

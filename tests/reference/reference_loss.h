@@ -18,9 +18,10 @@ typedef struct ref_judged {
 
 /* The loss without its options' weight, and its gradient by the outputs. A row is a place of a
  * sample, its t the target's values: where it has an index, one-hot (of one channel the index
- * itself). Smoothing: (1 - e) t + e / channels, or e / 2 where each channel is a question of its
- * own (binary_cross_entropy, focal). Rows whose index is to be ignored do not count anywhere. Class
- * weights: a row's loss is times that of its class (of the largest t; one channel has two classes).
+ * itself, but for cross_entropy and rbf). Smoothing: (1 - e) t + e / channels, or e / 2 where each
+ * channel is a question of its own (binary_cross_entropy, focal). Rows whose index is to be ignored
+ * do not count anywhere. Class weights: a row's loss is times that of its class (of the largest t;
+ * one channel has two classes).
  *
  * Means over rows:
  *   cross_entropy         -sum_c t_c log softmax_c. With formula torch class weights multiply

@@ -29,8 +29,7 @@ static int value_count(const ref_norm *n) {
     return n->samples * n->places * n->channels;
 }
 
-/* The set that value i belongs to, and its scale. */
-static int set_of(const ref_norm *n, int i) {
+int ref_norm_set(const ref_norm *n, int i) {
     int channel = i % n->channels, row = i / n->channels, sample = row / n->places;
     switch (n->kind) {
     case REF_NORM_BATCH:
@@ -46,7 +45,7 @@ static int set_of(const ref_norm *n, int i) {
     }
 }
 
-static int scale_of(const ref_norm *n, int i) {
+int ref_norm_scale(const ref_norm *n, int i) {
     return i % ref_norm_scales(n);
 }
 
@@ -58,24 +57,24 @@ void ref_norm_statistics(const ref_norm *n, const double *x, double *mean, doubl
     for (int s = 0; s < ref_norm_sets(n); s++)
         mean[s] = variance[s] = 0;
     for (int i = 0; i < value_count(n); i++)
-        mean[set_of(n, i)] += x[i] / set_size(n);
+        mean[ref_norm_set(n, i)] += x[i] / set_size(n);
     for (int i = 0; i < value_count(n); i++) {
-        double distance = x[i] - mean[set_of(n, i)];
-        variance[set_of(n, i)] += distance * distance / set_size(n);
+        double distance = x[i] - mean[ref_norm_set(n, i)];
+        variance[ref_norm_set(n, i)] += distance * distance / set_size(n);
     }
 }
 
 static double normalized(const ref_norm *n, const double *x, const double *mean,
                          const double *variance, int i) {
-    int s = set_of(n, i);
+    int s = ref_norm_set(n, i);
     return (x[i] - mean[s]) / sqrt(variance[s] + n->epsilon);
 }
 
 void ref_norm_forward(const ref_norm *n, const double *x, const double *mean,
                       const double *variance, const double *scale, const double *bias, double *y) {
     for (int i = 0; i < value_count(n); i++)
-        y[i] = normalized(n, x, mean, variance, i) * (scale ? scale[scale_of(n, i)] : 1) +
-               (bias ? bias[scale_of(n, i)] : 0);
+        y[i] = normalized(n, x, mean, variance, i) * (scale ? scale[ref_norm_scale(n, i)] : 1) +
+               (bias ? bias[ref_norm_scale(n, i)] : 0);
 }
 
 static void scale_gradients(const ref_norm *n, const double *x, const double *mean,
@@ -89,9 +88,9 @@ static void scale_gradients(const ref_norm *n, const double *x, const double *me
     }
     for (int i = 0; i < value_count(n); i++) {
         if (dscale)
-            dscale[scale_of(n, i)] += dy[i] * normalized(n, x, mean, variance, i);
+            dscale[ref_norm_scale(n, i)] += dy[i] * normalized(n, x, mean, variance, i);
         if (dbias)
-            dbias[scale_of(n, i)] += dy[i];
+            dbias[ref_norm_scale(n, i)] += dy[i];
     }
 }
 
@@ -106,13 +105,13 @@ void ref_norm_gradient(const ref_norm *n, bool fixed, const double *x, const dou
         abort();
     scale_gradients(n, x, mean, variance, dy, dscale, dbias);
     for (int i = 0; !fixed && i < value_count(n); i++) {
-        double g = dy[i] * (scale ? scale[scale_of(n, i)] : 1);
-        mean_g[set_of(n, i)] += g / set_size(n);
-        mean_gh[set_of(n, i)] += g * normalized(n, x, mean, variance, i) / set_size(n);
+        double g = dy[i] * (scale ? scale[ref_norm_scale(n, i)] : 1);
+        mean_g[ref_norm_set(n, i)] += g / set_size(n);
+        mean_gh[ref_norm_set(n, i)] += g * normalized(n, x, mean, variance, i) / set_size(n);
     }
     for (int i = 0; i < value_count(n); i++) {
-        int s = set_of(n, i);
-        double g = dy[i] * (scale ? scale[scale_of(n, i)] : 1);
+        int s = ref_norm_set(n, i);
+        double g = dy[i] * (scale ? scale[ref_norm_scale(n, i)] : 1);
         dx[i] = (g - mean_g[s] - normalized(n, x, mean, variance, i) * mean_gh[s]) /
                 sqrt(variance[s] + n->epsilon);
     }
@@ -243,12 +242,15 @@ void ref_lrn(int rows, int channels, const fv_lrn_options *options, const double
 void ref_lrn_gradient(int rows, int channels, const fv_lrn_options *options, const double *x,
                       const double *dy, double *dx) {
     lrn l = resolve(options);
-    for (int r = 0; r < rows; r++, x += channels, dy += channels, dx += channels)
-        for (int i = 0; i < channels; i++) {
+    for (int r = 0; r < rows; r++, x += channels, dy += channels, dx += channels) {
+        for (int i = 0; i < channels; i++)
             dx[i] = dy[i] * pow(base(&l, channels, x, i), -l.beta);
-            for (int c = 0; c < channels; c++)
-                if (i >= c - l.before && i <= c + l.after)
-                    dx[i] -= dy[c] * 2 * l.a * l.beta * x[c] * x[i] *
-                             pow(base(&l, channels, x, c), -l.beta - 1);
+        for (int c = 0; c < channels; c++) {
+            double by_square =
+                -l.a * l.beta * dy[c] * x[c] * pow(base(&l, channels, x, c), -l.beta - 1);
+            for (int i = c - l.before; i <= c + l.after; i++)
+                if (i >= 0 && i < channels)
+                    dx[i] += by_square * 2 * x[i];
         }
+    }
 }

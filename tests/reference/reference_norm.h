@@ -22,8 +22,10 @@ typedef struct ref_norm {
     double epsilon;
 } ref_norm;
 
-int ref_norm_sets(const ref_norm *norm);   /* means and variances */
-int ref_norm_scales(const ref_norm *norm); /* scales and biases */
+int ref_norm_sets(const ref_norm *norm);         /* means and variances */
+int ref_norm_scales(const ref_norm *norm);       /* scales and biases */
+int ref_norm_set(const ref_norm *norm, int i);   /* that value i belongs to */
+int ref_norm_scale(const ref_norm *norm, int i); /* and its scale */
 
 /* Mean and variance (divided by their number) of each set. */
 void ref_norm_statistics(const ref_norm *norm, const double *x, double *mean, double *variance);

@@ -1,5 +1,6 @@
 /* The oracle of random numbers: Philox4x32-10, one block at a time. Called by tests/test_*.c. */
 #include "reference.h"
+#include <math.h>
 
 /* Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011: ten
  * rounds of two 32 x 32 -> 64 bit products; the key grows by Weyl constants between rounds. */
@@ -24,4 +25,14 @@ uint32_t ref_philox_half(const uint32_t key[2], const uint32_t stream[3], size_t
     ref_philox(counter, key, block);
     uint32_t word = block[i % 8 / 2];
     return i % 2 == 0 ? word & 0xFFFF : word >> 16;
+}
+
+double ref_normal(const uint32_t key[2], const uint32_t stream[3], size_t i) {
+    const double pi = 3.14159265358979323846;
+    uint32_t counter[4] = {(uint32_t)(i / 4), stream[0], stream[1], stream[2]}, block[4];
+    ref_philox(counter, key, block);
+    const uint32_t *pair = block + i % 4 / 2 * 2;
+    double radius = sqrt(-2 * log((pair[0] / 512 + 0.5) / 8388608));
+    double angle = 2 * pi * (pair[1] / 256) / 16777216;
+    return radius * (i % 2 == 0 ? cos(angle) : sin(angle));
 }

@@ -37,14 +37,15 @@ static double one_cycle(double lr, double total, double t) {
     return cosine(lr, lr / 250000, fmin((t - top) / (last - top), 1));
 }
 
-/* After a warm-up of W steps the schedule begins: its step 0 is W, its T the rest of the run. */
+/* In a warm-up of W steps the rate of step t is (t + 1) / W of lr: Keras has t / W, and so does
+ * nothing at step 0. Then the schedule begins: its step 0 is W, its T the rest of the run. */
 double ref_schedule(const fv_train_options *o, int64_t steps, int64_t step) {
     double t = (double)(step - o->warmup);
     double total = (double)(o->decay_steps ? o->decay_steps : steps - o->warmup);
     double gamma = either(o->gamma, 0.1), power = either(o->power, 1);
     double done = fmin(t, total) / total;
     if (t < 0)
-        return o->lr * (double)step / (double)o->warmup;
+        return o->lr * (double)(step + 1) / (double)o->warmup;
     switch (o->schedule) {
     case FV_STEP:
         return o->lr * pow(gamma, floor(t / (double)o->every));

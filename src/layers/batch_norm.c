@@ -1,0 +1,348 @@
+/* batch_norm: y = (x - mean) / sqrt(variance + epsilon) scale(c) + bias(c) (Ioffe & Szegedy 2015;
+ * see fv_batch_norm_options for the formulas). In training mean and variance of each channel are
+ * those of the batch, all places counted alike, so that it runs over the whole batch; frozen and in
+ * inference they are the running ones, and it is an affine map of each sample.
+ *
+ * Backward, with n values a channel and u = (x - mean) / deviation:
+ *   dx = scale (dy - sum(dy) / n - u sum(dy u) / n) / deviation, dscale = sum dy u, dbias = sum dy.
+ *
+ * The sums of units of rows are made apart and joined in their order: units depend on batch and
+ * shape alone. They are in double, of differences to the batch's first row. */
+#include "layers/activation.h"
+#include <math.h>
+#include <stddef.h>
+
+enum { MOST_UNITS = 64, UNIT_VALUES = 8192 };
+
+static const fv_param params[] = {{.key = "activation",
+                                   .type = FV_PARAM_CHOICE,
+                                   .offset = offsetof(fv_batch_norm_options, activation),
+                                   .position = 1,
+                                   .choices = fv_activation_names,
+                                   .help = "applied to the output"},
+                                  {.key = "formula",
+                                   .type = FV_PARAM_CHOICE,
+                                   .offset = offsetof(fv_batch_norm_options, formula),
+                                   .choices = fv_formula_names,
+                                   .help = "whose momentum, epsilon and stored variance"},
+                                  {.key = "momentum",
+                                   .type = FV_PARAM_NUMBER,
+                                   .offset = offsetof(fv_batch_norm_options, momentum),
+                                   .low = FV_ABOVE_ZERO,
+                                   .high = 1,
+                                   .fallback_text = "by the formula",
+                                   .help = "share of the old running statistics that a step keeps"},
+                                  {.key = "epsilon",
+                                   .type = FV_PARAM_NUMBER,
+                                   .offset = offsetof(fv_batch_norm_options, epsilon),
+                                   .low = FV_ABOVE_ZERO,
+                                   .high = 1e6,
+                                   .fallback_text = "by the formula",
+                                   .help = "added to the variance"},
+                                  {.key = "scale",
+                                   .type = FV_PARAM_NOT,
+                                   .offset = offsetof(fv_batch_norm_options, no_scale),
+                                   .help = "a factor on each channel"},
+                                  {.key = "bias",
+                                   .type = FV_PARAM_NOT,
+                                   .offset = offsetof(fv_batch_norm_options, no_bias),
+                                   .help = "a number added to each channel"},
+                                  {.key = "init",
+                                   .type = FV_PARAM_INIT,
+                                   .offset = offsetof(fv_batch_norm_options, init),
+                                   .fallback_text = "constant(1)",
+                                   .help = "how the factors start"},
+                                  {.key = "bias_init",
+                                   .type = FV_PARAM_INIT,
+                                   .offset = offsetof(fv_batch_norm_options, bias_init),
+                                   .fallback_text = "constant(0)",
+                                   .help = "how the added numbers start"},
+                                  {0}};
+
+/* What each formula has where the options are silent. */
+typedef struct defaults {
+    double momentum, epsilon;
+    bool unbiased; /* the stored variance */
+} defaults;
+
+static const defaults formulas[] = {[FV_KERAS] = {0.99, 1e-3, false},
+                                    [FV_TORCH] = {0.9, 1e-5, true},
+                                    [FV_ONNX] = {0.9, 1e-5, false},
+                                    [FV_CAFFE] = {0.999, 1e-5, true}};
+
+static double epsilon_of(const fv_batch_norm_options *o) {
+    return o->epsilon != 0 ? o->epsilon : formulas[o->formula].epsilon;
+}
+
+/* ---- Weights -----------------------------------------------------------------------------------
+ */
+
+static fv_status infer(const void *options, const fv_shape *inputs, int count,
+                       fv_inference *inference) {
+    (void)count;
+    const fv_batch_norm_options *o = options;
+    size_t channels = (size_t)inputs[0].channels;
+    const fv_weight_spec each = {
+        .rank = 1, .size = {channels}, .fan_in = channels, .fan_out = channels};
+    fv_weight_spec all[] = {each, each, each, each};
+    all[0].name = "weight";
+    all[0].init = o->init.kind ? o->init : (fv_init){FV_INIT_CONSTANT, 1};
+    all[1].name = "bias";
+    all[1].init = fv_init_or(o->bias_init, FV_INIT_CONSTANT);
+    all[0].bias = all[1].bias = true;
+    all[2].name = "running_mean";
+    all[2].init = (fv_init){FV_INIT_CONSTANT, 0};
+    all[3].name = "running_var";
+    all[3].init = (fv_init){FV_INIT_CONSTANT, 1};
+    all[2].statistic = all[2].updated = all[3].statistic = all[3].updated = true;
+    for (int w = 0; w < 4; w++)
+        if ((w != 0 || !o->no_scale) && (w != 1 || !o->no_bias))
+            inference->weights[inference->weight_count++] = all[w];
+    inference->output = inputs[0];
+    inference->activation = o->activation;
+    return FV_OK;
+}
+
+/* The call's weights and gradients by their meaning; scale and bias NULL where there is none. */
+typedef struct weights {
+    const real *scale, *bias, *mean, *variance;
+    real *dscale, *dbias, *new_mean, *new_variance;
+} weights;
+
+static weights weights_of(const fv_call *call) {
+    const fv_batch_norm_options *o = call->options;
+    int bias = o->no_scale ? 0 : 1, mean = bias + (o->no_bias ? 0 : 1);
+    return (weights){.scale = o->no_scale ? NULL : call->weights[0],
+                     .bias = o->no_bias ? NULL : call->weights[bias],
+                     .mean = call->weights[mean],
+                     .variance = call->weights[mean + 1],
+                     .dscale = o->no_scale ? NULL : call->weight_gradients[0],
+                     .dbias = o->no_bias ? NULL : call->weight_gradients[bias],
+                     .new_mean = call->weight_gradients[mean],
+                     .new_variance = call->weight_gradients[mean + 1]};
+}
+
+/* ---- The plan ----------------------------------------------------------------------------------
+ */
+
+static bool by_batch(const fv_setting *setting) {
+    return setting->training && !setting->frozen;
+}
+
+/* Rows (places of samples) of a unit of the sums. */
+static size_t unit_rows(const fv_shape *shape, const fv_setting *setting) {
+    size_t channels = (size_t)shape->channels, places = fv_shape_count(shape) / channels;
+    size_t rows = ((size_t)setting->batch * places + MOST_UNITS - 1) / MOST_UNITS;
+    size_t least = (UNIT_VALUES + channels - 1) / channels;
+    return rows > least ? rows : least;
+}
+
+static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
+                    const fv_setting *setting, fv_layer_plan *plan) {
+    (void)inputs, (void)count;
+    const fv_batch_norm_options *o = options;
+    size_t channels = (size_t)output->channels, rows = unit_rows(output, setting);
+    size_t units = (fv_shape_count(output) / channels * (size_t)setting->batch + rows - 1) / rows;
+    fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
+    if (!by_batch(setting)) {
+        plan->packed = 3 * channels * sizeof(real);
+        return;
+    }
+    plan->keep_input = true;
+    plan->kept += 2 * channels * sizeof(real); /* used of the first sample only */
+    plan->shared = units * 2 * channels * sizeof(double) + 3 * channels * sizeof(real);
+}
+
+/* ---- By running statistics ---------------------------------------------------------------------
+ */
+
+/* packed: mean, factor and offset of each channel. */
+static void pack(const fv_call *call) {
+    if (by_batch(call->setting))
+        return;
+    int channels = call->out_shape->channels;
+    double epsilon = epsilon_of(call->options);
+    weights w = weights_of(call);
+    real *mean = call->packed, *factor = mean + channels, *offset = factor + channels;
+    for (int c = 0; c < channels; c++) {
+        double scale = w.scale ? (double)w.scale[c] : 1;
+        mean[c] = w.mean[c];
+        factor[c] = (real)(scale / sqrt((double)w.variance[c] + epsilon));
+        offset[c] = w.bias ? w.bias[c] : 0;
+    }
+}
+
+static void forward_by_running(const fv_call *call) {
+    int channels = call->out_shape->channels;
+    size_t rows = (size_t)call->samples * fv_shape_count(call->out_shape) / (size_t)channels;
+    const real *mean = call->packed;
+    call->kernels->affine(rows, channels, call->in[0], mean, mean + channels, mean + 2 * channels,
+                          call->out);
+    fv_activation_forward(call, 0, call->samples, false);
+}
+
+static void backward_by_running(const fv_call *call) {
+    int channels = call->out_shape->channels;
+    size_t rows = (size_t)call->samples * fv_shape_count(call->out_shape) / (size_t)channels;
+    if (!call->in_gradient[0])
+        return;
+    fv_activation_backward(call, 0, call->samples);
+    call->kernels->affine(rows, channels, call->out_gradient, NULL, call->packed + channels, NULL,
+                          call->in_gradient[0]);
+}
+
+/* ---- By the batch's statistics -----------------------------------------------------------------
+ */
+
+typedef struct batch {
+    const fv_call *call;
+    const real *dy; /* NULL: forward */
+    int channels, units;
+    size_t values, rows, unit_rows;
+    double count;
+    double *sums;         /* [units][2][channels]; joined in those of unit 0 */
+    real *mean, *inverse; /* kept: of x, and 1 / deviation */
+    real *numbers[3];     /* of each channel */
+} batch;
+
+static batch batch_of(const fv_call *call, const real *dy) {
+    size_t values = fv_shape_count(call->out_shape), channels = (size_t)call->out_shape->channels;
+    batch b = {.call = call,
+               .dy = dy,
+               .channels = call->out_shape->channels,
+               .values = values,
+               .rows = (size_t)call->samples * values / channels,
+               .unit_rows = unit_rows(call->out_shape, call->setting),
+               .sums = (double *)(void *)call->shared};
+    b.units = (int)((b.rows + b.unit_rows - 1) / b.unit_rows);
+    b.count = (double)b.rows;
+    b.mean = (real *)(void *)(call->kept + call->plan->kept - 2 * channels * sizeof(real));
+    b.inverse = b.mean + channels;
+    b.numbers[0] = (real *)(void *)(b.sums + (size_t)b.units * 2 * channels);
+    b.numbers[1] = b.numbers[0] + channels;
+    b.numbers[2] = b.numbers[1] + channels;
+    return b;
+}
+
+static void sum_unit(void *argument, int unit, int thread) {
+    (void)thread;
+    const batch *b = argument;
+    size_t first = (size_t)unit * b->unit_rows, at = first * (size_t)b->channels;
+    size_t rows = b->rows - first < b->unit_rows ? b->rows - first : b->unit_rows;
+    b->call->kernels->channel_sums(rows, b->channels, b->call->in[0] + at,
+                                   b->dy ? b->mean : b->call->in[0], b->dy ? b->dy + at : NULL,
+                                   b->sums + (size_t)unit * 2 * (size_t)b->channels);
+}
+
+static void sum_units(batch *b) {
+    size_t count = 2 * (size_t)b->channels;
+    fv_pool_run(b->call->pool, b->units, sum_unit, b);
+    for (int u = 1; u < b->units; u++)
+        for (size_t i = 0; i < count; i++)
+            b->sums[i] += b->sums[(size_t)u * count + i];
+}
+
+static real mixed(const fv_batch_norm_options *o, real old, double new) {
+    double momentum = o->momentum != 0 ? o->momentum : formulas[o->formula].momentum;
+    return (real)(momentum * (double)old + (1 - momentum) * new);
+}
+
+/* Mean and deviation from the sums, and the next running ones. numbers: factor, offset. */
+static void measure(const batch *b) {
+    const fv_batch_norm_options *o = b->call->options;
+    weights w = weights_of(b->call);
+    for (int c = 0; c < b->channels; c++) {
+        double lift = b->sums[c] / b->count, mean = (double)b->call->in[0][c] + lift;
+        double variance = b->sums[b->channels + c] / b->count - lift * lift;
+        variance = variance < 0 ? 0 : variance;
+        double inverse = 1 / sqrt(variance + epsilon_of(o));
+        b->mean[c] = (real)mean;
+        b->inverse[c] = (real)inverse;
+        b->numbers[0][c] = (real)(w.scale ? inverse * (double)w.scale[c] : inverse);
+        b->numbers[1][c] = w.bias ? w.bias[c] : 0;
+        if (formulas[o->formula].unbiased)
+            variance *= b->count / (b->count > 1 ? b->count - 1 : 1);
+        w.new_mean[c] = mixed(o, w.mean[c], mean);
+        w.new_variance[c] = mixed(o, w.variance[c], variance);
+    }
+}
+
+static void forward_sample(void *argument, int sample, int thread) {
+    (void)thread;
+    const batch *b = argument;
+    size_t at = (size_t)sample * b->values;
+    b->call->kernels->affine(b->values / (size_t)b->channels, b->channels, b->call->in[0] + at,
+                             b->mean, b->numbers[0], b->numbers[1], b->call->out + at);
+    fv_activation_forward(b->call, sample, 1, false);
+}
+
+static void forward(const fv_call *call) {
+    if (!by_batch(call->setting)) {
+        forward_by_running(call);
+        return;
+    }
+    batch b = batch_of(call, NULL);
+    sum_units(&b);
+    measure(&b);
+    fv_pool_run(call->pool, call->samples, forward_sample, &b);
+}
+
+static void activation_back_sample(void *argument, int sample, int thread) {
+    (void)thread;
+    const fv_call *call = argument;
+    fv_activation_backward(call, sample, 1);
+}
+
+/* The gradients of scale and bias. numbers: factor, slope, offset of fv_kernels.affine_back. */
+static void turn_back(const batch *b) {
+    weights w = weights_of(b->call);
+    for (int c = 0; c < b->channels; c++) {
+        double sum = b->sums[c], product = b->sums[b->channels + c];
+        double inverse = (double)b->inverse[c];
+        double factor = w.scale ? inverse * (double)w.scale[c] : inverse;
+        if (w.dscale)
+            w.dscale[c] = (real)(product * inverse);
+        if (w.dbias)
+            w.dbias[c] = (real)sum;
+        b->numbers[0][c] = (real)factor;
+        b->numbers[1][c] = (real)(factor * inverse * inverse * product / b->count);
+        b->numbers[2][c] = (real)(factor * sum / b->count);
+    }
+}
+
+static void backward_sample(void *argument, int sample, int thread) {
+    (void)thread;
+    const batch *b = argument;
+    size_t at = (size_t)sample * b->values;
+    b->call->kernels->affine_back(b->values / (size_t)b->channels, b->channels, b->call->in[0] + at,
+                                  b->mean, b->dy + at,
+                                  &(fv_affine_back){b->numbers[0], b->numbers[1], b->numbers[2]},
+                                  b->call->in_gradient[0] + at);
+}
+
+static void backward(const fv_call *call) {
+    if (!by_batch(call->setting)) {
+        backward_by_running(call);
+        return;
+    }
+    batch b = batch_of(call, call->out_gradient);
+    fv_pool_run(call->pool, call->samples, activation_back_sample, (void *)(uintptr_t)call);
+    sum_units(&b);
+    turn_back(&b);
+    if (call->in_gradient[0])
+        fv_pool_run(call->pool, call->samples, backward_sample, &b);
+}
+
+const fv_layer_type fv_layer_batch_norm = {
+    .name = "batch_norm",
+    .help = "each channel of the batch to mean 0 and deviation 1",
+    .options_size = sizeof(fv_batch_norm_options),
+    .params = params,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .mixes_samples = true,
+    .infer = infer,
+    .prepare = prepare,
+    .pack = pack,
+    .forward = forward,
+    .backward = backward};

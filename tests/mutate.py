@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Do the tests notice faults? Draws one-line faults by a seed from src/kernels, src/layers and
+src/train, builds the tree with each of them, one at a time, and runs the tests until one fails.
+
+    python3 tests/mutate.py [--seed 1] [--count 100] [--jobs 2] [--work FOLDER] [--list]
+
+A fault is a whole number off by one, a flipped sign or comparison, or a dropped term. Not drawn:
+comments, texts, preprocessor lines, and constants that only set the size of a block of work (they
+are marked `speed only` in the source: results do not depend on them). A fault that does not compile
+is no fault and is drawn anew. Each job has a copy of the tree of its own. Survivors are listed.
+"""
+import argparse
+import glob
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+ROOMS = ("kernels", "layers", "train")
+TIMEOUT = 600  # seconds for one test: an endless loop is noticed too
+
+# Tests that look at a room first, quickest first; the others follow.
+FIRST = {
+    "kernels": ["product", "reference", "layers_activation", "layers_norm", "layers_pool", "layers_shape",
+                "layers_conv", "optimizer", "loss"],
+    "layers": ["layers_activation", "layers_norm", "layers_pool", "layers_shape", "layers_conv", "golden"],
+    "train": ["loss", "metric", "schedule", "optimizer", "golden", "fit"],
+}
+
+
+def strip(line, inside):
+    """The line with comments and strings blanked; whether a comment goes on after it."""
+    out, i, quote = "", 0, None
+    while i < len(line):
+        c, two = line[i], line[i:i + 2]
+        if inside:
+            if two == "*/":
+                inside, out, i = False, out + "  ", i + 2
+                continue
+            out += " "
+        elif quote:
+            if c == "\\":
+                out, i = out + "  ", i + 2
+                continue
+            quote = None if c == quote else quote
+            out += " "
+        elif two == "/*":
+            inside, out, i = True, out + "  ", i + 2
+            continue
+        elif two == "//":
+            return out + " " * (len(line) - i), inside
+        elif c in "\"'":
+            quote = c
+            out += " "
+        else:
+            out += c
+        i += 1
+    return out, inside
+
+
+def faults_of(code):
+    """(column, length, replacement, what) for each fault that this line of code can have."""
+    found = []
+    for m in re.finditer(r"(?<![\w.])(\d+)(?![\w.]|\s*\*/)", code):
+        found.append((m.start(), len(m.group()), str(int(m.group()) + 1), "off by one"))
+    flips = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
+    for m in re.finditer(r" (<=|>=|==|!=|<|>) ", code):
+        found.append((m.start(1), len(m.group(1)), flips[m.group(1)], "comparison"))
+    signs = {"+": "-", "-": "+", "+=": "-=", "-=": "+="}
+    for m in re.finditer(r" (\+=|-=|\+|-) ", code):
+        found.append((m.start(1), len(m.group(1)), signs[m.group(1)], "sign"))
+    for m in re.finditer(r" (\+|-|&&|\|\||\*) ([\w.\->\[\]]+(\([^()]*\))?)(?=[;,) ])", code):
+        found.append((m.start(), len(m.group()), "", "dropped term"))
+    return found
+
+
+def all_faults(root):
+    faults = []
+    for room in ROOMS:
+        for path in sorted(glob.glob(os.path.join(root, "src", room, "*.[ch]"))):
+            inside = macro = False
+            for number, line in enumerate(open(path).read().split("\n")):
+                started_inside = inside
+                code, inside = strip(line, inside)
+                skip = macro or code.lstrip().startswith("#") or "speed only" in line
+                macro = line.endswith("\\") and (macro or code.lstrip().startswith("#"))
+                if skip or (started_inside and not code.strip()):
+                    continue
+                for column, length, new, what in faults_of(code):
+                    changed = line[:column] + new + line[column + length:]
+                    faults.append((os.path.relpath(path, root), number, line, changed, what))
+    return faults
+
+
+def run(command, folder, timeout=TIMEOUT):
+    try:
+        return subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, timeout=timeout).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+def prepare(root, folder):
+    if not os.path.exists(os.path.join(folder, "build")):
+        shutil.rmtree(folder, ignore_errors=True)
+        files = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True,
+                               text=True).stdout.split("\n")
+        for name in filter(None, files):
+            os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+            shutil.copy2(os.path.join(root, name), os.path.join(folder, name))
+        if run(["meson", "setup", "build"], folder):
+            sys.exit("meson setup fails in " + folder)
+    if run(["ninja", "-C", "build"], folder, 3600):
+        sys.exit("the tree does not build in " + folder)
+
+
+def test_names(folder):
+    listed = subprocess.run(["meson", "test", "-C", "build", "--list"], cwd=folder, capture_output=True,
+                            text=True).stdout
+    return [line.split(" / ")[-1].strip() for line in listed.split("\n") if line and "ninja" not in line]
+
+
+def try_fault(folder, fault):
+    """"no fault", the name of the test that fails, or None: it survives."""
+    path, number, line, changed, what = fault
+    full = os.path.join(folder, path)
+    text = open(full).read()
+    lines = text.split("\n")
+    assert lines[number] == line
+    lines[number] = changed
+    try:
+        open(full, "w").write("\n".join(lines))
+        if run(["ninja", "-C", "build", "-j1"], folder, 3600):
+            return "no fault"
+        names = test_names(folder)
+        first = [n for n in FIRST[path.split("/")[1]] if n in names]
+        for name in first + [n for n in names if n not in first]:
+            if run(["meson", "test", "-C", "build", "--no-rebuild", name], folder):
+                return name
+        return None
+    finally:
+        open(full, "w").write(text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--work", default="build-mutants")
+    parser.add_argument("--list", action="store_true", help="only print the faults")
+    options = parser.parse_args()
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    faults = all_faults(root)
+    random.Random(options.seed).shuffle(faults)
+    print("%d faults are possible" % len(faults), flush=True)
+    if options.list:
+        for path, number, line, changed, what in faults[:options.count]:
+            print("%s:%d: %s\n  - %s\n  + %s" % (path, number + 1, what, line.strip(), changed.strip()))
+        return
+    folders = [os.path.abspath("%s/%d" % (options.work, job)) for job in range(options.jobs)]
+    for folder in folders:
+        prepare(root, folder)
+    waiting, caught, survivors = iter(faults), [], []
+
+    def work(folder):
+        for fault in waiting_lines():
+            result = try_fault(folder, fault)
+            path, number, line, changed, what = fault
+            place = "%s:%d: %s: %s -> %s" % (path, number + 1, what, line.strip(), changed.strip())
+            if result == "no fault":
+                yield_back()
+                continue
+            (caught if result else survivors).append(place)
+            print("%3d %s %s" % (len(caught) + len(survivors),
+                                 "caught by " + result if result else "SURVIVES", place), flush=True)
+
+    left = [options.count]
+
+    def waiting_lines():
+        while left[0] > 0:
+            left[0] -= 1
+            yield next(waiting)
+
+    def yield_back():
+        left[0] += 1
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(work, folders))
+    print("%d of %d caught; survivors:" % (len(caught), len(caught) + len(survivors)))
+    for place in survivors:
+        print("  " + place)
+
+
+if __name__ == "__main__":
+    main()
