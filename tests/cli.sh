@@ -170,7 +170,7 @@ cp -r data/arrays data/both
 cp data/sides/train-labels-idx1-ubyte data/both
 expect 1 "two data sets for 'train': .*train-labels-idx1-ubyte and .*train-input.npy" train tiny --data both --out bad
 rm data/both/train-label*
-expect 1 "both: loss cross_entropy of dense1 .*needs the target 'label'" train tiny --data both --out bad
+expect 1 "needs the target 'label', but the data has only age" train tiny --data both --out bad
 mkdir data/notest
 cp data/arrays/train-* data/notest
 expect 1 "no pictures for 'test'.*test-input.npy" train tiny --data notest --out bad
