@@ -143,11 +143,11 @@ static blend blend_of(const geometry *g, int d, int h) {
     const tap *outer = &g->taps[0][d], *inner = &g->taps[1][h];
     blend b = {0};
     for (int i = 0; i < 4; i++) {
-        bool far = i / 2, low = i % 2;
+        bool behind = i / 2, below = i % 2;
         real share =
-            (far ? outer->share : 1 - outer->share) * (low ? inner->share : 1 - inner->share);
-        size_t plane = (size_t)(far ? outer->high : outer->low);
-        size_t row = plane * (size_t)g->in[1] + (size_t)(low ? inner->high : inner->low);
+            (behind ? outer->share : 1 - outer->share) * (below ? inner->share : 1 - inner->share);
+        size_t plane = (size_t)(behind ? outer->high : outer->low);
+        size_t row = plane * (size_t)g->in[1] + (size_t)(below ? inner->high : inner->low);
         if (share > 0) {
             b.place[b.count] = row * g->in_row;
             b.share[b.count++] = share;
