@@ -470,9 +470,9 @@ static void print_is_aligned(void **state) {
     text = fv_net_print(net, true);
     assert_string_equal(
         text, "input1:   input    6x6x1 scale=1/255 mean=0 resize=none\n"
-              "conv1:    conv     2 3x3 relu stride=1 padding=valid pad=1 bias=true "
-              "init=normal(0.1) bias_init=constant(0)\n"
-              "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"
+             "conv1:    conv     2 3x3 relu stride=1 dilation=1 groups=1 padding=valid pad=1 "
+             "bias=true init=normal(0.1) bias_init=constant(0)\n"
+             "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"
               "a:        dropout  0.25\n"
               "flatten1: flatten\n"
               "dense1:   dense    3 softmax bias=false init=glorot_uniform "

@@ -70,10 +70,10 @@ fv_status fv_conv_infer(const fv_conv_options *o, const fv_shape *input, fv_infe
                                                     .pad = o->pad,
                                                     .what = "kernel"},
                                 axes);
-    if (!status)
-        status = fv_conv_check_groups(groups, input, o->filters);
     if (!status && table)
         status = fv_conv_check_table(o, input);
+    if (!status)
+        status = fv_conv_check_groups(groups, input, o->filters);
     if (!status)
         status = fv_conv_check_sizes(axes, input, input->channels, o->filters);
     if (status)

@@ -36,11 +36,13 @@ fv_status fv_conv_check_table(const fv_conv_options *o, const fv_shape *input) {
         if (!o->table[f])
             return fv_fail(FV_SHAPE, "table: filter %d sees no channel of the input %s", f,
                            fv_shape_text(input, text));
-    if (rows != o->filters || input->channels > FV_MOST_TABLE)
+    if (rows != o->filters)
         return fv_fail(FV_SHAPE,
-                       "table has a line for %d filters, but there are %d, and the input is %s "
-                       "(at most %d filters and channels are possible)",
-                       rows, o->filters, fv_shape_text(input, text), FV_MOST_TABLE);
+                       "table says what %d filters see of the input %s, but there are %d filters",
+                       rows, fv_shape_text(input, text), o->filters);
+    if (input->channels > FV_MOST_TABLE)
+        return fv_fail(FV_SHAPE, "a table is for at most %d channels, but the input is %s",
+                       FV_MOST_TABLE, fv_shape_text(input, text));
     if (o->groups > 1)
         return fv_fail(FV_SHAPE, "table and groups=%d exclude each other (input %s; leave one out)",
                        o->groups, fv_shape_text(input, text));
