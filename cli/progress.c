@@ -35,6 +35,14 @@ static const char *loss_text(double loss, char text[32]) {
     return text;
 }
 
+/* "  accuracy 0.9909"; nothing for a net without classes. */
+static const char *accuracy_text(const char *name, double accuracy, char text[32]) {
+    text[0] = 0;
+    if (!isnan(accuracy))
+        snprintf(text, 32, "  %s %.4f", name, accuracy);
+    return text;
+}
+
 static const char *time_text(double seconds, char text[32]) {
     int64_t whole = seconds >= 0 && seconds < 1e15 ? (int64_t)(seconds + 0.5) : 0;
     if (whole < 60)
@@ -83,11 +91,12 @@ static void draw(cli_progress *progress, const fv_progress *now) {
     if (progress->drawn >= 0 && time - progress->drawn < 0.1)
         return;
     progress->drawn = time;
-    char place[64], numbers[LINE], bar[LINE], line[3 * LINE], loss[32], left[32];
+    char place[64], numbers[LINE], bar[LINE], line[3 * LINE], loss[32], left[32], accuracy[32];
     place_text(now, place);
-    snprintf(numbers, sizeof numbers, " %2.0f%%  loss %s  accuracy %.4f  %.0f samples/s  %s left",
-             100 * share_done(now), loss_text(now->loss, loss), now->accuracy,
-             now->samples_per_second, time_text(now->seconds_left, left));
+    snprintf(numbers, sizeof numbers, " %2.0f%%  loss %s%s  %.0f samples/s  %s left",
+             100 * share_done(now), loss_text(now->loss, loss),
+             accuracy_text("accuracy", now->accuracy, accuracy), now->samples_per_second,
+             time_text(now->seconds_left, left));
     int columns = terminal_columns() - 1; /* a full last column would wrap */
     bar_text(share_done(now), columns - (int)strlen(place) - (int)strlen(numbers), bar);
     snprintf(line, sizeof line, "%s%s%s", place, bar, numbers);
@@ -99,14 +108,15 @@ static void draw(cli_progress *progress, const fv_progress *now) {
 }
 
 static void print_epoch(const fv_progress *now) {
-    char loss[32];
+    char loss[32], accuracy[32];
     fprintf(stderr, "epoch %d", now->epoch);
     if (now->epochs > 0)
         fprintf(stderr, "/%d", now->epochs);
-    fprintf(stderr, "  loss %s  accuracy %.4f", loss_text(now->loss, loss), now->accuracy);
+    fprintf(stderr, "  loss %s%s", loss_text(now->loss, loss),
+            accuracy_text("accuracy", now->accuracy, accuracy));
     if (!isnan(now->val_loss))
-        fprintf(stderr, "  val_loss %s  val_accuracy %.4f", loss_text(now->val_loss, loss),
-                now->val_accuracy);
+        fprintf(stderr, "  val_loss %s%s", loss_text(now->val_loss, loss),
+                accuracy_text("val_accuracy", now->val_accuracy, accuracy));
     for (int i = 0; now->validation && i < now->validation->metric_count; i++)
         fprintf(stderr, "  val_%s %.4f", now->validation->metrics[i].name,
                 now->validation->metrics[i].value);
@@ -116,7 +126,7 @@ static void print_epoch(const fv_progress *now) {
 
 bool progress_observe(void *argument, const fv_progress *now) {
     cli_progress *progress = argument;
-    char loss[32];
+    char loss[32], accuracy[32];
     if (now->event != FV_EVENT_NOTE)
         progress->step = now->step;
     switch (now->event) {
@@ -126,8 +136,8 @@ bool progress_observe(void *argument, const fv_progress *now) {
         break;
     case FV_EVENT_LOG:
         progress_clear(progress);
-        fprintf(stderr, "step %" PRId64 "  loss %s  accuracy %.4f\n", now->step,
-                loss_text(now->loss, loss), now->accuracy);
+        fprintf(stderr, "step %" PRId64 "  loss %s%s\n", now->step, loss_text(now->loss, loss),
+                accuracy_text("accuracy", now->accuracy, accuracy));
         break;
     case FV_EVENT_EPOCH:
         progress_clear(progress);

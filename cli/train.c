@@ -3,6 +3,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -258,7 +259,10 @@ static int test(train_run *run) {
     if (fv_evaluate(nets, 1, run->test, 0, run->options->threads, run->options->exact, &score))
         return fail(run->call);
     fprintf(stderr, "model: %s\n", run->model);
-    printf("test accuracy %.4f  loss %.4f\n", score.accuracy, score.loss);
+    printf("test");
+    if (!isnan(score.accuracy))
+        printf(" accuracy %.4f ", score.accuracy);
+    printf(" loss %.4f\n", score.loss);
     return EXIT_SUCCESS;
 }
 
