@@ -24,13 +24,6 @@ static const fv_param params[] = {
      .help = "share of the values (or channels) that training sets to 0"},
     {0}};
 
-static fv_status infer(const void *options, const fv_shape *inputs, int count,
-                       fv_inference *inference) {
-    (void)options, (void)count;
-    inference->output = inputs[0];
-    return FV_OK;
-}
-
 static uint32_t threshold(const fv_dropout_options *options) {
     return (uint32_t)lround(options->rate * 65536);
 }
@@ -59,7 +52,7 @@ static const unsigned char *draw(const fv_call *call, int s, size_t count) {
 
 static void forward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
-    if (!call->setting->training || !call->epochs) {
+    if (!fv_call_draws(call)) {
         memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
         return;
     }
@@ -74,7 +67,7 @@ static void backward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
     if (!call->in_gradient[0])
         return;
-    if (!call->epochs) {
+    if (!fv_call_draws(call)) {
         memcpy(call->in_gradient[0], call->out_gradient,
                (size_t)call->samples * values * sizeof(real));
         return;
@@ -92,7 +85,7 @@ const fv_layer_type fv_layer_dropout = {
     .params = params,
     .min_inputs = 1,
     .max_inputs = 1,
-    .infer = infer,
+    .infer = fv_infer_same,
     .prepare = prepare,
     .forward = forward,
     .backward = backward};
@@ -123,16 +116,25 @@ static void keep_channels(const fv_call *call, const unsigned char *bits, const 
 
 static void spatial_forward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
-    if (!call->setting->training)
+    if (!fv_call_draws(call)) {
         memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
-    for (int s = 0; s < call->samples && call->setting->training; s++)
+        return;
+    }
+    for (int s = 0; s < call->samples; s++)
         keep_channels(call, draw(call, s, (size_t)call->out_shape->channels),
                       call->in[0] + (size_t)s * values, call->out + (size_t)s * values);
 }
 
 static void spatial_backward(const fv_call *call) {
     size_t values = fv_shape_count(call->out_shape);
-    for (int s = 0; s < call->samples && call->in_gradient[0]; s++)
+    if (!call->in_gradient[0])
+        return;
+    if (!fv_call_draws(call)) {
+        memcpy(call->in_gradient[0], call->out_gradient,
+               (size_t)call->samples * values * sizeof(real));
+        return;
+    }
+    for (int s = 0; s < call->samples; s++)
         keep_channels(call, call->kept + (size_t)s * call->plan->kept,
                       call->out_gradient + (size_t)s * values,
                       call->in_gradient[0] + (size_t)s * values);
@@ -145,7 +147,7 @@ const fv_layer_type fv_layer_spatial_dropout = {
     .params = params,
     .min_inputs = 1,
     .max_inputs = 1,
-    .infer = infer,
+    .infer = fv_infer_same,
     .prepare = spatial_prepare,
     .forward = spatial_forward,
     .backward = spatial_backward};

@@ -21,19 +21,12 @@ static const fv_param params[] = {{.key = "deviation",
                                    .help = "standard deviation of what training adds"},
                                   {0}};
 
-static fv_status infer(const void *options, const fv_shape *inputs, int count,
-                       fv_inference *inference) {
-    (void)options, (void)count;
-    inference->output = inputs[0];
-    return FV_OK;
-}
-
 static void forward(const fv_call *call) {
     const fv_gaussian_noise_options *o = call->options;
     size_t values = fv_shape_count(call->out_shape);
     uint32_t key[2] = {(uint32_t)call->seed, (uint32_t)(call->seed >> 32)};
     memcpy(call->out, call->in[0], (size_t)call->samples * values * sizeof(real));
-    for (int s = 0; s < call->samples && call->setting->training; s++) {
+    for (int s = 0; s < call->samples && fv_call_draws(call); s++) {
         uint32_t stream[3] = {call->indices[s], call->epochs[s],
                               FV_PURPOSE_NOISE | call->node << 8};
         call->kernels->add_normals(values, key, stream, (real)o->deviation,
@@ -55,6 +48,6 @@ const fv_layer_type fv_layer_gaussian_noise = {
     .params = params,
     .min_inputs = 1,
     .max_inputs = 1,
-    .infer = infer,
+    .infer = fv_infer_same,
     .forward = forward,
     .backward = backward};

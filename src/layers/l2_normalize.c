@@ -12,13 +12,6 @@ static const fv_param params[] = {{.key = "epsilon",
                                    .help = "least sum of squares to divide by"},
                                   {0}};
 
-static fv_status infer(const void *options, const fv_shape *inputs, int count,
-                       fv_inference *inference) {
-    (void)options, (void)count;
-    inference->output = inputs[0];
-    return FV_OK;
-}
-
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)options, (void)inputs, (void)count;
@@ -56,7 +49,7 @@ const fv_layer_type fv_layer_l2_normalize = {.name = "l2_normalize",
                                              .params = params,
                                              .min_inputs = 1,
                                              .max_inputs = 1,
-                                             .infer = infer,
+                                             .infer = fv_infer_same,
                                              .prepare = prepare,
                                              .forward = forward,
                                              .backward = backward};

@@ -145,6 +145,11 @@ typedef struct fv_call {
     const uint32_t *epochs, *indices;
 } fv_call;
 
+/* Whether dropout and noise draw their numbers. */
+static inline bool fv_call_draws(const fv_call *call) {
+    return call->setting->training && call->epochs;
+}
+
 typedef struct fv_layer_type {
     const char *name;
     const char *help; /* one line, for the manual */
@@ -210,6 +215,10 @@ fv_status fv_repeat_sizes(const fv_shape *input, const int given[3], const char 
                           int sizes[3]);
 /* The size as int; FV_SHAPE where it is none. */
 fv_status fv_set_size(int64_t size, const fv_shape *input, int *output);
+
+/* fv_layer_type.infer of layers without weights whose output has their input's shape. */
+fv_status fv_infer_same(const void *options, const fv_shape *inputs, int count,
+                        fv_inference *inference);
 
 /* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
 fv_init fv_init_or(fv_init init, fv_init_kind fallback);

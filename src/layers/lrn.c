@@ -43,13 +43,6 @@ static const fv_param params[] = {
      .help = "added to the sum"},
     {0}};
 
-static fv_status infer(const void *options, const fv_shape *inputs, int count,
-                       fv_inference *inference) {
-    (void)options, (void)count;
-    inference->output = inputs[0];
-    return FV_OK;
-}
-
 static fv_lrn_window lrn_of(const fv_lrn_options *o, int channels) {
     static const double alphas[] = {
         [FV_KERAS] = 1, [FV_TORCH] = 1e-4, [FV_ONNX] = 1e-4, [FV_CAFFE] = 1};
@@ -97,7 +90,7 @@ const fv_layer_type fv_layer_lrn = {.name = "lrn",
                                     .params = params,
                                     .min_inputs = 1,
                                     .max_inputs = 1,
-                                    .infer = infer,
+                                    .infer = fv_infer_same,
                                     .prepare = prepare,
                                     .forward = forward,
                                     .backward = backward};

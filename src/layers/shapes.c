@@ -48,6 +48,13 @@ const char *fv_shape_text(const fv_shape *shape, char text[64]) {
     return text;
 }
 
+fv_status fv_infer_same(const void *options, const fv_shape *inputs, int count,
+                        fv_inference *inference) {
+    (void)options, (void)count;
+    inference->output = inputs[0];
+    return FV_OK;
+}
+
 fv_init fv_init_or(fv_init init, fv_init_kind fallback) {
     if (init.kind == FV_INIT_DEFAULT)
         init.kind = fallback;
