@@ -68,7 +68,7 @@ static double function(fv_activation kind, double constant, double x) {
     case FV_GELU:
         return x * normal_integral(x);
     case FV_GELU_TANH:
-        return x / 2 * (1 + tanh(gelu_tanh_inner(x)));
+        return x * sigmoid(2 * gelu_tanh_inner(x)); /* (1 + tanh(u)) / 2 = sigmoid(2 u) */
     case FV_SILU:
         return x * sigmoid(x);
     case FV_MISH:
