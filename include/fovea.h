@@ -110,7 +110,8 @@ typedef enum fv_padding {
 /* Whose defaults and formula, where frameworks differ. */
 typedef enum fv_formula { FV_KERAS = 0, FV_TORCH, FV_ONNX, FV_CAFFE } fv_formula;
 
-/* How weights start. fan_in = kernel cells x input channels, fan_out = kernel cells x outputs;
+/* How weights start. fan_in = kernel cells x input channels, fan_out = kernel cells x outputs
+ * (of conv_transpose the other way round, as Keras and PyTorch have it);
  * the "normal" kinds are normals cut at two deviations, as in Keras. */
 typedef enum fv_init_kind {
     FV_INIT_DEFAULT = 0,    /* weights: glorot_uniform; biases: constant(0) */
@@ -690,7 +691,8 @@ typedef struct fv_train_options {
     double l1, l2;  /* of all layers that do not have their own, see fv_tuning */
     fv_schedule schedule;
     double end, gamma, power, multiply; /* of schedules; defaults: 0, 0.1, 1, 1 */
-    int64_t every, decay_steps, warmup; /* steps; warmup: lr rises from 0 in a straight line */
+    int64_t every, decay_steps, warmup; /* steps; in step t of the warmup lr is multiplied
+                                            by (t + 1) / warmup */
     double milestones[16];              /* steps */
     int milestone_count;
     int patience;       /* plateau: epochs; default 10 */

@@ -111,6 +111,7 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     fv_weight_spec *w = inference->weights;
     w[0] = fv_conv_weight("weight", inputs->rank, axes, inputs->channels,
                           o->filters / group_count(o), o->init);
+    w[0].output_axis = 1;
     w[1] = fv_conv_bias(o->filters, &w[0], o->bias_init);
     inference->weight_count = o->no_bias ? 1 : 2;
     inference->output = *inputs;

@@ -63,6 +63,7 @@ typedef struct fv_weight_spec {
     size_t size[FV_MAX_RANK];
     int axes[FV_MAX_RANK];
     bool flat; /* in files all axes but the first are one: a dense layer's (out, in) */
+    int output_axis; /* of the file's: where the layer's outputs lie, for max_norm */
     size_t fan_in, fan_out;
     fv_init init; /* resolved: never FV_INIT_DEFAULT */
     /* Kept and saved with the model, but no parameter: no gradient (running mean and variance of

@@ -77,6 +77,7 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     inference->macs = fv_conv_macs(&w[0], &inference->output);
     w[1] = fv_conv_bias(o->filters, &w[0], o->bias_init);
     w[0].rank = 3;
+    w[0].output_axis = 2; /* of all places together */
     w[1].rank = 2;
     for (int i = 0; i < 3; i++)
         w[0].axes[i] = w[1].axes[i] = i;

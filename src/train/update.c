@@ -267,7 +267,7 @@ static output_axis find_outputs(const fv_weight_spec *spec) {
     bool found = false;
     for (int i = 0; i < spec->rank; i++) {
         size_t size = spec->size[spec->axes[i]];
-        if (spec->axes[i] == 0) {
+        if (spec->axes[i] == spec->output_axis) {
             a.outputs = size;
             found = true;
         } else {
