@@ -22,13 +22,27 @@ from concurrent.futures import ThreadPoolExecutor
 ROOMS = ("kernels", "layers", "train")
 TIMEOUT = 600  # seconds for one test: an endless loop is noticed too
 
-# Tests that look at a room first, quickest first; the others follow.
-FIRST = {
-    "kernels": ["product", "reference", "layers_activation", "layers_norm", "layers_pool", "layers_shape",
-                "layers_conv", "optimizer", "loss"],
-    "layers": ["layers_activation", "layers_norm", "layers_pool", "layers_shape", "layers_conv", "golden"],
-    "train": ["loss", "metric", "schedule", "optimizer", "golden", "fit"],
-}
+# The tests that are likely to notice a fault in a file run first; then come all others.
+FIRST = [
+    (r"kernels/(product|vec)", "product"),
+    (r"kernels/(activate|vecmath)", "activate layers_activation"),
+    (r"kernels/(normalize|noise)|layers/(.*norm.*|lrn|dropout|gaussian|l2)", "layers_norm golden"),
+    (r"kernels/pool|layers/(.*pool|subsample)", "layers_pool golden"),
+    (r"kernels/(winograd|depthwise)|layers/(conv|depth|separable|local)", "layers_conv golden"),
+    (r"kernels/update|train/(update|optimizer|trainer)", "update optimizer optimizer_oracle golden fit"),
+    (r"kernels/(bits|elementwise|philox)", "layers_dense layers_activation layers_norm"),
+    (r"layers/(activation|prelu)", "layers_activation"),
+    (r"layers/(dense|rbf|input)", "layers_dense layers_weights"),
+    (r"layers/(.*shape.*|box|concat|crop|depth|join|pad|permute|slice|upsample|flatten)", "layers_shape"),
+    (r"train/(loss|judged|objective|through)", "loss golden"),
+    (r"train/(metric|evaluate)", "metric loss"),
+    (r"train/schedule", "schedule optimizer_oracle"),
+    (r"train/(fit|checkpoint|log)", "fit"),
+]
+
+
+def first_tests(path):
+    return [name for pattern, names in FIRST if re.search(pattern, path) for name in names.split()]
 
 
 def strip(line, inside):
@@ -136,7 +150,7 @@ def try_fault(folder, fault):
         if run(["ninja", "-C", "build", "-j1"], folder, 3600):
             return "no fault"
         names = test_names(folder)
-        first = [n for n in FIRST[path.split("/")[1]] if n in names]
+        first = [n for n in first_tests(path) if n in names]
         for name in first + [n for n in names if n not in first]:
             if run(["meson", "test", "-C", "build", "--no-rebuild", name], folder):
                 return name

@@ -3,7 +3,7 @@
  */
 #include "kernels/local.h"
 
-enum { TILE = 8 }; /* sums kept in registers */
+enum { TILE = 8 }; /* sums kept in registers; speed only */
 
 FV_INLINE vec load_channels(const real *p, int count) {
     return count == VL ? load(p) : load_some(p, count);

@@ -74,7 +74,7 @@ static void sum_channels(size_t rows, int channels, const real *x, const real *s
 }
 
 /* Few channels: VL rows are taken as one, so that vectors are full. */
-enum { FEW = 2 * VL, MOST_FOLDED = VL * FEW };
+enum { FEW = 2 * VL, MOST_FOLDED = VL * FEW }; /* speed only */
 
 static void repeat(int channels, const real *once, real *folded) {
     for (int i = 0; i < VL; i++)

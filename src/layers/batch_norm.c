@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stddef.h>
 
-enum { MOST_UNITS = 64, UNIT_VALUES = 8192 };
+enum { MOST_UNITS = 64, UNIT_VALUES = 8192 }; /* speed only */
 
 static const fv_param params[] = {{.key = "activation",
                                    .type = FV_PARAM_CHOICE,

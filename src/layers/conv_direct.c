@@ -12,9 +12,9 @@
 #include <string.h>
 
 enum {
-    ROW_PIXELS = 128,       /* weight gradient: pixels of a row in one product */
-    BLOCK_BYTES = 24 << 10, /* ... and bytes of x and dy rows, to stay in the first cache */
-    BLOCK_ROWS = 64,
+    ROW_PIXELS = 128,       /* speed only: weight gradient: pixels of a row in one product */
+    BLOCK_BYTES = 24 << 10, /* speed only: and bytes of x and dy rows, to stay in the first cache */
+    BLOCK_ROWS = 64,        /* speed only */
 };
 
 /* ---- Sizes, in reals unless it says bytes ------------------------------------------------------

@@ -10,7 +10,7 @@ enum {
     TILE = FV_WINOGRAD_TILE,
     EDGE = FV_WINOGRAD_POINTS - FV_WINOGRAD_TILE, /* input cells beyond a tile of outputs */
     POINTS = FV_WINOGRAD_POINTS * FV_WINOGRAD_POINTS,
-    BLOCK_BYTES = 256 << 10,
+    BLOCK_BYTES = 256 << 10, /* speed only */
 };
 
 /* ---- Sizes, in reals --------------------------------------------------------------------------

@@ -8,9 +8,9 @@
 #include <string.h>
 
 enum {
-    FORWARD_ROWS = 24,    /* samples of a forward unit */
-    FORWARD_PANELS = 2,   /* panels of units of a forward unit */
-    FORWARD_DEPTH = 384,  /* inputs of one product: a panel of weights in the first cache */
+    FORWARD_ROWS = 24,    /* speed only: samples of a forward unit */
+    FORWARD_PANELS = 2,   /* speed only: panels of units of a forward unit */
+    FORWARD_DEPTH = 384,  /* speed only: inputs of one product; their weights fit the first cache */
     BACKWARD_INPUTS = 64, /* inputs of a backward unit; a multiple of every panel */
 };
 

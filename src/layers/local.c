@@ -12,7 +12,7 @@
 #include <limits.h>
 #include <string.h>
 
-enum { UNIT_PLACES = 4 };
+enum { UNIT_PLACES = 4 }; /* speed only */
 
 static const fv_param params[] = {FV_CONV_FILTERS(fv_local_options),
                                   FV_CONV_KERNEL(fv_local_options, 2),

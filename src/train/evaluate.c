@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { DEFAULT_BATCH = 128 };
+enum { DEFAULT_BATCH = 128 }; /* speed only */
 
 fv_status fv_check_data(const fv_net *net, const fv_data *data) {
     const fv_shape *in = &net->nodes[0].output;

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHUNK = 8192, NORM_BLOCK = 64 };
+enum { CHUNK = 8192, NORM_BLOCK = 64 }; /* speed only */
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
