@@ -5,8 +5,9 @@ src/train, builds the tree with each of them, one at a time, and runs the tests 
     python3 tests/mutate.py [--seed 1] [--count 100] [--jobs 2] [--work FOLDER] [--list]
 
 A fault is a whole number off by one, a flipped sign or comparison, or a dropped term. Not drawn:
-comments, texts, preprocessor lines, and constants that only set the size of a block of work (they
-are marked `speed only` in the source: results do not depend on them). A fault that does not compile
+comments, texts, preprocessor lines, the lengths of arrays (one more is no fault), and constants that
+only set the size of a block of work (they are marked `speed only` in the source: results do not
+depend on them). A fault that does not compile
 is no fault and is drawn anew. Each job has a copy of the tree of its own. Survivors are listed.
 """
 import argparse
@@ -75,10 +76,16 @@ def strip(line, inside):
     return out, inside
 
 
+ARRAY = re.compile(r"^\s*(?:(?:static|const|extern)\s+)*\w+\s+\*?\w+\[|(?:const )?\w+ \*?\w+\[\d+\][,)]")
+
+
 def faults_of(code):
     """(column, length, replacement, what) for each fault that this line of code can have."""
     found = []
+    declares = ARRAY.search(code) and not code.lstrip().startswith("return")
     for m in re.finditer(r"(?<![\w.])(\d+)(?![\w.]|\s*\*/)", code):
+        if declares and code[m.start() - 1] == "[" and "=" not in code[:m.start()]:
+            continue
         found.append((m.start(), len(m.group()), str(int(m.group()) + 1), "off by one"))
     flips = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
     for m in re.finditer(r" (<=|>=|==|!=|<|>) ", code):

@@ -253,7 +253,7 @@ static void softmax_back_row(int channels, const real *y, real *gradient) {
 
 /* The exponentials are summed in blocks and not kept. */
 static void log_softmax_row(int channels, real *y) {
-    enum { BLOCK = 256 };
+    enum { BLOCK = 256 }; /* speed only */
     real block[BLOCK], largest = largest_of(channels, y), sum = 0;
     for (int c = 0; c < channels; c += BLOCK) {
         int count = channels - c < BLOCK ? channels - c : BLOCK;
@@ -272,7 +272,7 @@ static inline vec exp_times(vec y, real factor) {
 
 /* dx_c = dy_c - exp(y_c) sum_k dy_k */
 static void log_softmax_back_row(int channels, const real *y, real *gradient) {
-    enum { BLOCK = 256 };
+    enum { BLOCK = 256 }; /* speed only */
     real block[BLOCK], sum = sum_of(channels, gradient);
     for (int c = 0; c < channels; c += BLOCK) {
         int count = channels - c < BLOCK ? channels - c : BLOCK;

@@ -41,7 +41,7 @@ void FV_LOCAL(add_rows)(size_t rows, int channels, ptrdiff_t row, const real *x,
 /* Neighbours are added in pairs, then pairs of pairs: the order depends on `units` alone. Blocks
  * keep the first levels of the tree in the cache. */
 void FV_LOCAL(tree_sum)(size_t count, int units, size_t stride, real *parts, real *sums) {
-    enum { BLOCK = 512 };
+    enum { BLOCK = 512 }; /* speed only */
     for (size_t i = 0; i < count; i += BLOCK) {
         size_t n = count - i < BLOCK ? count - i : BLOCK;
         for (int step = 1; step < units; step *= 2)

@@ -120,7 +120,7 @@ static void pack_rows(const real *b, ptrdiff_t b_row, int depth, int columns, re
 
 /* Blocks of k keep the panel's lines in the cache while its columns fill them. */
 static void pack_columns(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
-    enum { BLOCK = 32 };
+    enum { BLOCK = 32 }; /* speed only */
     for (int k0 = 0; k0 < depth; k0 += BLOCK) {
         int k1 = k0 + BLOCK < depth ? k0 + BLOCK : depth;
         for (int j = 0; j < PANEL; j++)

@@ -224,7 +224,7 @@ double FV_LOCAL(sum_absolute)(size_t count, const real *x) {
 
 double FV_LOCAL(lamb_moments)(const fv_update *u, size_t count, const real *restrict g,
                               real *const *slots) {
-    enum { BLOCK = 64 };
+    enum { BLOCK = 64 }; /* speed only */
     const real b1 = u->beta1, b2 = u->beta2, epsilon = u->epsilon, root = u->root;
     const real fresh1 = u->new_beta1, fresh2 = u->new_beta2;
     real *restrict m = slots[0], *restrict v = slots[1];

@@ -80,7 +80,7 @@ static order order_of(const fv_shape *from, const fv_shape *to, const int source
 /* Rows of the last axis are copied where it is dense there too; else it and the dense axis are
  * transposed in tiles that stay in the cache. */
 static void gather(const order *o, const real *from, real *to) {
-    enum { TILE = 16 };
+    enum { TILE = 16 }; /* speed only */
     size_t row[4] = {o->size[1] * o->size[2] * o->size[3], o->size[2] * o->size[3], o->size[3], 1};
     size_t size[3] = {o->size[0], o->size[1], o->size[2]}, rows = 1;
     if (o->dense < 3) {

@@ -204,7 +204,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
 
 /* Sums side by side, which the compiler makes vectors of, then added in order. */
 static real squared_distance(size_t count, const real *x, const real *w) {
-    enum { SUMS = 16 };
+    enum { SUMS = 16 }; /* speed only */
     real sums[SUMS] = {0}, sum = 0;
     size_t k = 0;
     for (; k + SUMS <= count; k += SUMS)
