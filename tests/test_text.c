@@ -70,7 +70,7 @@ static const fault faults[] = {
     /* Values without keys */
     {"input 3\nflatten 3", 2, 9, "flatten takes no values"},
     {"input 3\ndense 3 relu 4", 2, 14, "unexpected \"4\""},
-    {"input 3\ndense 3 bias=true relu", 2, 19, "values without a key come first"},
+    {"input 3\ndense bias=true 3", 2, 17, "values without a key come first"},
     {"input 9x9x1\nconv 3 same", 2, 8, "needs its key here: padding=same"},
     {"input 9x9x1\nconv 3 3x3 rleu", 2, 12, "unknown activation \"rleu\" (did you mean \"relu\"?)"},
     {"input 9x9x1\nconv 3", 2, 1, "conv needs kernel: "},

@@ -255,16 +255,17 @@ static const fv_param *next_positional(const statement *s) {
     return next;
 }
 
-/* A value without its key: a word of a positional CHOICE, or the next positional value. */
+/* A value without its key: a word of a positional CHOICE, wherever it stands, or the next positional
+ * value, which stands before all keys. */
 static fv_status read_bare(const parser *p, statement *s, const char *word) {
-    if (s->keyed) {
+    const fv_param *param = find_choice(s->params, word, true);
+    if (s->keyed && !param) {
         return place(p, word,
                      fv_fail(FV_INVALID,
                              "\"%.40s\" has no key, but stands after a key=value; "
                              "values without a key come first",
                              word));
     }
-    const fv_param *param = find_choice(s->params, word, true);
     if (!param) {
         const fv_param *keyed = find_choice(s->params, word, false);
         if (keyed) {
