@@ -11,6 +11,7 @@ depend on them). A fault that does not compile
 is no fault and is drawn anew. Each job has a copy of the tree of its own. Survivors are listed.
 """
 import argparse
+import filecmp
 import glob
 import os
 import random
@@ -125,15 +126,16 @@ def run(command, folder, timeout=TIMEOUT):
 
 
 def prepare(root, folder):
-    if not os.path.exists(os.path.join(folder, "build")):
-        shutil.rmtree(folder, ignore_errors=True)
-        files = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True,
-                               text=True).stdout.split("\n")
-        for name in filter(None, files):
-            os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
-            shutil.copy2(os.path.join(root, name), os.path.join(folder, name))
-        if run(["meson", "setup", "build"], folder):
-            sys.exit("meson setup fails in " + folder)
+    """A copy of the tree, as it is now, that is built."""
+    files = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True,
+                           text=True).stdout.split("\n")
+    for name in filter(None, files):
+        here, there = os.path.join(root, name), os.path.join(folder, name)
+        if not os.path.exists(there) or not filecmp.cmp(here, there, shallow=False):
+            os.makedirs(os.path.dirname(there), exist_ok=True)
+            shutil.copy(here, there)
+    if not os.path.exists(os.path.join(folder, "build")) and run(["meson", "setup", "build"], folder):
+        sys.exit("meson setup fails in " + folder)
     if run(["ninja", "-C", "build"], folder, 3600):
         sys.exit("the tree does not build in " + folder)
 
@@ -154,12 +156,18 @@ def try_fault(folder, fault):
     lines[number] = changed
     try:
         open(full, "w").write("\n".join(lines))
-        if run(["ninja", "-C", "build", "-j1"], folder, 3600):
-            return "no fault"
         names = test_names(folder)
         first = [n for n in first_tests(path) if n in names]
-        for name in first + [n for n in names if n not in first]:
+        for name in first:  # only what this test needs is built
+            if run(["ninja", "-C", "build", "-j1", "tests/test_" + name], folder, 3600):
+                return "no fault"
             if run(["meson", "test", "-C", "build", "--no-rebuild", name], folder):
+                return name
+        if run(["ninja", "-C", "build", "-j1"], folder, 3600):
+            return "no fault"
+        for name in names:
+            if name not in first and run(["meson", "test", "-C", "build", "--no-rebuild", name],
+                                         folder):
                 return name
         return None
     finally:
