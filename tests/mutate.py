@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 ROOMS = ("kernels", "layers", "train")
 TIMEOUT = 600  # seconds for one test: an endless loop is noticed too
+# CMOCKA_TEST_ABORT: a test program ends at its first failure.
 
 # The tests that are likely to notice a fault in a file run first; then come all others.
 FIRST = [
@@ -120,7 +121,8 @@ def all_faults(root):
 def run(command, folder, timeout=TIMEOUT):
     try:
         return subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, timeout=timeout).returncode
+                              stderr=subprocess.DEVNULL, timeout=timeout,
+                              env=dict(os.environ, CMOCKA_TEST_ABORT="1")).returncode
     except subprocess.TimeoutExpired:
         return -1
 
