@@ -107,6 +107,55 @@ static bool stop_at(void *argument, const fv_progress *now) {
     return now->step < *(const int64_t *)argument;
 }
 
+/* ---- What observers are told ------------------------------------------------------------------
+ */
+
+enum { WATCH_BATCH = 32, WATCH_EPOCHS = 3 };
+
+typedef struct watch {
+    int steps, epochs; /* events seen */
+} watch;
+
+/* Counts along with the run: each number must be what the arithmetic of epochs and batches says. */
+static bool count_along(void *argument, const fv_progress *now) {
+    watch *w = argument;
+    int per_epoch = (TRAIN + WATCH_BATCH - 1) / WATCH_BATCH;
+    bool step = now->event == FV_EVENT_STEP;
+    w->steps += step;
+    w->epochs += now->event == FV_EVENT_EPOCH;
+    int epoch = (w->steps - 1) / per_epoch;
+    assert_int_equal(now->step, w->steps);
+    assert_int_equal(now->steps, WATCH_EPOCHS * per_epoch);
+    assert_int_equal(now->epoch, epoch + 1);
+    assert_int_equal(now->epochs, WATCH_EPOCHS);
+    assert_int_equal(now->epoch_step, w->steps - epoch * per_epoch);
+    assert_int_equal(now->epoch_steps, per_epoch);
+    assert_true(isfinite(now->loss) && now->loss > 0);
+    assert_true(now->accuracy >= 0 && now->accuracy <= 1);
+    assert_true(now->lr == 0.01);
+    assert_true(now->seconds >= 0 && now->samples_per_second > 0 && now->seconds_left >= 0);
+    double left = (double)(now->steps - now->step) * WATCH_BATCH / now->samples_per_second;
+    assert_true(fabs(left - now->seconds_left) <= 1e-6 * left);
+    assert_int_equal(isnan(now->val_loss), step);
+    assert_int_equal(now->validation == NULL, step);
+    if (!step) {
+        assert_true(now->val_loss == now->validation->loss);
+        assert_true(now->val_accuracy == now->validation->accuracy);
+        assert_int_equal(now->validation->samples, TEST);
+    }
+    return true;
+}
+
+static void observers_are_told_where_the_run_stands(void **state) {
+    (void)state;
+    fv_net *net = make_net("optimizer=sgd lr=0.01 batch=32 epochs=3");
+    watch seen = {0};
+    fit(net, &(fv_fit_options){
+                 .validate = test_data, .observer = count_along, .argument = &seen, .threads = 1});
+    assert_int_equal(seen.epochs, WATCH_EPOCHS);
+    fv_net_free(net);
+}
+
 /* Every optimiser, and all else that a checkpoint must remember. */
 static const char *const resumed[] = {
     adam,
@@ -489,6 +538,7 @@ static void no_memory_leaves_the_old_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_learns),
+        cmocka_unit_test(observers_are_told_where_the_run_stands),
         cmocka_unit_test(the_same_bits_on_any_threads),
         cmocka_unit_test(stopped_anywhere_it_goes_on_with_the_same_bits),
         cmocka_unit_test(a_plateau_lowers_the_rate_and_ends_the_run),
