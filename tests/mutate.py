@@ -2,7 +2,7 @@
 """Do the tests notice faults? Draws one-line faults by a seed from src/kernels, src/layers and
 src/train, builds the tree with each of them, one at a time, and runs the tests until one fails.
 
-    python3 tests/mutate.py [--seed 1] [--count 100] [--jobs 2] [--work FOLDER] [--list]
+    python3 tests/mutate.py [--seed 1] [--count 100] [--skip 0] [--jobs 2] [--work FOLDER] [--list]
 
 A fault is a whole number off by one, a flipped sign or comparison, or a dropped term. Not drawn:
 comments, texts, preprocessor lines, the lengths of arrays (one more is no fault), and constants that
@@ -42,6 +42,10 @@ FIRST = [
     (r"train/schedule", "schedule optimizer_oracle"),
     (r"train/(fit|checkpoint|log)", "fit"),
 ]
+
+
+# They look at no file of these rooms.
+APART = r"^(base|file|idx|picture|pool|random|safetensors|reference.*|man|records)$"
 
 
 def first_tests(path):
@@ -168,7 +172,7 @@ def try_fault(folder, fault):
         if run(["ninja", "-C", "build", "-j1"], folder, 3600):
             return "no fault"
         for name in names:
-            if name not in first and run(["meson", "test", "-C", "build", "--no-rebuild", name],
+            if name not in first and not re.match(APART, name) and run(["meson", "test", "-C", "build", "--no-rebuild", name],
                                          folder):
                 return name
         return None
@@ -180,6 +184,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--skip", type=int, default=0, help="faults to leave out, to go on with a run")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", default="build-mutants")
     parser.add_argument("--list", action="store_true", help="only print the faults")
@@ -187,6 +192,7 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     faults = all_faults(root)
     random.Random(options.seed).shuffle(faults)
+    faults = faults[options.skip:]
     print("%d faults are possible" % len(faults), flush=True)
     if options.list:
         for path, number, line, changed, what in faults[:options.count]:
