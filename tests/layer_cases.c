@@ -229,6 +229,10 @@ static void check_inference(const layer_case *c, const wanted *want) {
     if (!same_shape(&got.output, &want->output))
         fail_case("infer() gives the output %s, not %s", shape_text(&got.output, texts[0]),
                   shape_text(&want->output, texts[1]));
+    /* A vector may remember the sizes that were folded into it; other axes do not exist. */
+    for (int axis = got.output.rank; axis > 0 && axis < 3; axis++)
+        if (got.output.size[axis] != 0)
+            fail_case("infer() writes a size beyond the output's axes");
     if (got.macs != want->macs)
         fail_case("infer() gives %lld macs, not %lld", (long long)got.macs, (long long)want->macs);
     if (got.activation != want->activation)

@@ -221,8 +221,22 @@ static void test_digits(void **state) {
     }
 }
 
+/* A padded input has at most 2^29 cells along an axis. */
+static void test_largest_input(void **state) {
+    (void)state;
+    const fv_layer_type *type = fv_layer_type_find("conv");
+    fv_inference inference = {0};
+    fv_shape input = {1, {(1 << 29) - 2}, 1};
+    fv_conv_options o = {.filters = 1, .kernel = {3}, .pad = {{1, 1}}};
+    assert_int_equal(type->infer(&o, &input, 1, &inference), FV_OK);
+    o.pad[0][1] = 2;
+    assert_int_equal(type->infer(&o, &input, 1, &inference), FV_SHAPE);
+    assert_non_null(strstr(fv_error_message(), "at most 2^29 cells"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_weights),
+                                       cmocka_unit_test(test_largest_input),
                                        cmocka_unit_test(test_digits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,8 @@ static const fault faults[] = {
     /* Values without keys */
     {"input 3\nflatten 3", 2, 9, "flatten takes no values"},
     {"input 3\ndense 3 relu 4", 2, 14, "unexpected \"4\""},
+    {"input 9x1\nconv 1 3 padding=same pad=1:0", 2, 1, "exclude each other"},
+    {"input 9x1\nconv 1 3 padding=same pad=0:1", 2, 1, "exclude each other"},
     {"input 3\ndense bias=true 3", 2, 17, "values without a key come first"},
     {"input 9x9x1\nconv 3 same", 2, 8, "needs its key here: padding=same"},
     {"input 9x9x1\nconv 3 3x3 rleu", 2, 12, "unknown activation \"rleu\" (did you mean \"relu\"?)"},
@@ -469,20 +471,21 @@ static void print_is_aligned(void **state) {
     fv_free_memory(text);
     text = fv_net_print(net, true);
     assert_string_equal(
-        text, "input1:   input    6x6x1 scale=1/255 mean=0 resize=none\n"
-              "conv1:    conv     2 3x3 relu stride=1 dilation=1 groups=1 padding=valid pad=1 bias=true "
-              "init=normal(0.1) bias_init=constant(0)\n"
-              "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"
-              "a:        dropout  0.25\n"
-              "flatten1: flatten\n"
-              "dense1:   dense    3 softmax bias=false init=glorot_uniform "
-              "bias_init=constant(0)\n"
-              "\n"
-              "train              loss=cross_entropy optimizer=adam formula=keras lr=0.01 "
-              "beta1=0.9 beta2=0.999\n"
-              "train              amsgrad=false epsilon=1e-07 batch=32 epochs=2 log_every=0 "
-              "holdout=0\n"
-              "train              last_batch=short test_samples=0\n");
+        text,
+        "input1:   input    6x6x1 scale=1/255 mean=0 resize=none\n"
+        "conv1:    conv     2 3x3 relu stride=1 dilation=1 groups=1 padding=valid pad=1 bias=true "
+        "init=normal(0.1) bias_init=constant(0)\n"
+        "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"
+        "a:        dropout  0.25\n"
+        "flatten1: flatten\n"
+        "dense1:   dense    3 softmax bias=false init=glorot_uniform "
+        "bias_init=constant(0)\n"
+        "\n"
+        "train              loss=cross_entropy optimizer=adam formula=keras lr=0.01 "
+        "beta1=0.9 beta2=0.999\n"
+        "train              amsgrad=false epsilon=1e-07 batch=32 epochs=2 log_every=0 "
+        "holdout=0\n"
+        "train              last_batch=short test_samples=0\n");
     fv_free_memory(text);
     fv_net_free(net);
 }
