@@ -451,125 +451,78 @@ FV_API fv_tensor fv_add_layer1(fv_net *net, const char *type, fv_tensor input, c
 #define FV_OPTIONS(type, ...) (&(type){__VA_ARGS__})
 #endif
 
+#define FV_LAYER(net, type, x, options, ...)                                                       \
+    fv_add_layer1(net, type, x, FV_OPTIONS(options, __VA_ARGS__), sizeof(options))
+#define FV_LAYER_OF(net, type, inputs, count, options, ...)                                        \
+    fv_add_layer(net, type, inputs, count, FV_OPTIONS(options, __VA_ARGS__), sizeof(options))
+
 /* The same with the options written as keyword arguments (C99, or C++20). */
 #define fv_input(net, ...)                                                                         \
     fv_add_layer(net, "input", 0, 0, FV_OPTIONS(fv_input_options, __VA_ARGS__),                    \
                  sizeof(fv_input_options))
-#define fv_conv(net, x, ...)                                                                       \
-    fv_add_layer1(net, "conv", x, FV_OPTIONS(fv_conv_options, __VA_ARGS__), sizeof(fv_conv_options))
+#define fv_conv(net, x, ...) FV_LAYER(net, "conv", x, fv_conv_options, __VA_ARGS__)
 #define fv_depthwise_conv(net, x, ...)                                                             \
-    fv_add_layer1(net, "depthwise_conv", x, FV_OPTIONS(fv_depthwise_conv_options, __VA_ARGS__),    \
-                  sizeof(fv_depthwise_conv_options))
+    FV_LAYER(net, "depthwise_conv", x, fv_depthwise_conv_options, __VA_ARGS__)
 #define fv_separable_conv(net, x, ...)                                                             \
-    fv_add_layer1(net, "separable_conv", x, FV_OPTIONS(fv_separable_conv_options, __VA_ARGS__),    \
-                  sizeof(fv_separable_conv_options))
+    FV_LAYER(net, "separable_conv", x, fv_separable_conv_options, __VA_ARGS__)
 #define fv_conv_transpose(net, x, ...)                                                             \
-    fv_add_layer1(net, "conv_transpose", x, FV_OPTIONS(fv_conv_transpose_options, __VA_ARGS__),    \
-                  sizeof(fv_conv_transpose_options))
-#define fv_local(net, x, ...)                                                                      \
-    fv_add_layer1(net, "local", x, FV_OPTIONS(fv_local_options, __VA_ARGS__),                      \
-                  sizeof(fv_local_options))
-#define fv_maxpool(net, x, ...)                                                                    \
-    fv_add_layer1(net, "maxpool", x, FV_OPTIONS(fv_pool_options, __VA_ARGS__),                     \
-                  sizeof(fv_pool_options))
-#define fv_avgpool(net, x, ...)                                                                    \
-    fv_add_layer1(net, "avgpool", x, FV_OPTIONS(fv_pool_options, __VA_ARGS__),                     \
-                  sizeof(fv_pool_options))
+    FV_LAYER(net, "conv_transpose", x, fv_conv_transpose_options, __VA_ARGS__)
+#define fv_local(net, x, ...) FV_LAYER(net, "local", x, fv_local_options, __VA_ARGS__)
+#define fv_maxpool(net, x, ...) FV_LAYER(net, "maxpool", x, fv_pool_options, __VA_ARGS__)
+#define fv_avgpool(net, x, ...) FV_LAYER(net, "avgpool", x, fv_pool_options, __VA_ARGS__)
 #define fv_global_maxpool(net, x, ...)                                                             \
-    fv_add_layer1(net, "global_maxpool", x, FV_OPTIONS(fv_global_pool_options, __VA_ARGS__),       \
-                  sizeof(fv_global_pool_options))
+    FV_LAYER(net, "global_maxpool", x, fv_global_pool_options, __VA_ARGS__)
 #define fv_global_avgpool(net, x, ...)                                                             \
-    fv_add_layer1(net, "global_avgpool", x, FV_OPTIONS(fv_global_pool_options, __VA_ARGS__),       \
-                  sizeof(fv_global_pool_options))
+    FV_LAYER(net, "global_avgpool", x, fv_global_pool_options, __VA_ARGS__)
 #define fv_adaptive_maxpool(net, x, ...)                                                           \
-    fv_add_layer1(net, "adaptive_maxpool", x, FV_OPTIONS(fv_adaptive_pool_options, __VA_ARGS__),   \
-                  sizeof(fv_adaptive_pool_options))
+    FV_LAYER(net, "adaptive_maxpool", x, fv_adaptive_pool_options, __VA_ARGS__)
 #define fv_adaptive_avgpool(net, x, ...)                                                           \
-    fv_add_layer1(net, "adaptive_avgpool", x, FV_OPTIONS(fv_adaptive_pool_options, __VA_ARGS__),   \
-                  sizeof(fv_adaptive_pool_options))
-#define fv_subsample(net, x, ...)                                                                  \
-    fv_add_layer1(net, "subsample", x, FV_OPTIONS(fv_subsample_options, __VA_ARGS__),              \
-                  sizeof(fv_subsample_options))
-#define fv_rbf(net, x, ...)                                                                        \
-    fv_add_layer1(net, "rbf", x, FV_OPTIONS(fv_rbf_options, __VA_ARGS__), sizeof(fv_rbf_options))
-#define fv_dense(net, x, ...)                                                                      \
-    fv_add_layer1(net, "dense", x, FV_OPTIONS(fv_dense_options, __VA_ARGS__),                      \
-                  sizeof(fv_dense_options))
-#define fv_reshape(net, x, ...)                                                                    \
-    fv_add_layer1(net, "reshape", x, FV_OPTIONS(fv_reshape_options, __VA_ARGS__),                  \
-                  sizeof(fv_reshape_options))
-#define fv_permute(net, x, ...)                                                                    \
-    fv_add_layer1(net, "permute", x, FV_OPTIONS(fv_permute_options, __VA_ARGS__),                  \
-                  sizeof(fv_permute_options))
-#define fv_pad(net, x, ...)                                                                        \
-    fv_add_layer1(net, "pad", x, FV_OPTIONS(fv_pad_options, __VA_ARGS__), sizeof(fv_pad_options))
-#define fv_crop(net, x, ...)                                                                       \
-    fv_add_layer1(net, "crop", x, FV_OPTIONS(fv_crop_options, __VA_ARGS__), sizeof(fv_crop_options))
-#define fv_slice(net, x, ...)                                                                      \
-    fv_add_layer1(net, "slice", x, FV_OPTIONS(fv_slice_options, __VA_ARGS__),                      \
-                  sizeof(fv_slice_options))
-#define fv_upsample(net, x, ...)                                                                   \
-    fv_add_layer1(net, "upsample", x, FV_OPTIONS(fv_upsample_options, __VA_ARGS__),                \
-                  sizeof(fv_upsample_options))
+    FV_LAYER(net, "adaptive_avgpool", x, fv_adaptive_pool_options, __VA_ARGS__)
+#define fv_subsample(net, x, ...) FV_LAYER(net, "subsample", x, fv_subsample_options, __VA_ARGS__)
+#define fv_rbf(net, x, ...) FV_LAYER(net, "rbf", x, fv_rbf_options, __VA_ARGS__)
+#define fv_dense(net, x, ...) FV_LAYER(net, "dense", x, fv_dense_options, __VA_ARGS__)
+#define fv_reshape(net, x, ...) FV_LAYER(net, "reshape", x, fv_reshape_options, __VA_ARGS__)
+#define fv_permute(net, x, ...) FV_LAYER(net, "permute", x, fv_permute_options, __VA_ARGS__)
+#define fv_pad(net, x, ...) FV_LAYER(net, "pad", x, fv_pad_options, __VA_ARGS__)
+#define fv_crop(net, x, ...) FV_LAYER(net, "crop", x, fv_crop_options, __VA_ARGS__)
+#define fv_slice(net, x, ...) FV_LAYER(net, "slice", x, fv_slice_options, __VA_ARGS__)
+#define fv_upsample(net, x, ...) FV_LAYER(net, "upsample", x, fv_upsample_options, __VA_ARGS__)
 #define fv_depth_to_space(net, x, ...)                                                             \
-    fv_add_layer1(net, "depth_to_space", x, FV_OPTIONS(fv_depth_options, __VA_ARGS__),             \
-                  sizeof(fv_depth_options))
+    FV_LAYER(net, "depth_to_space", x, fv_depth_options, __VA_ARGS__)
 #define fv_space_to_depth(net, x, ...)                                                             \
-    fv_add_layer1(net, "space_to_depth", x, FV_OPTIONS(fv_depth_options, __VA_ARGS__),             \
-                  sizeof(fv_depth_options))
+    FV_LAYER(net, "space_to_depth", x, fv_depth_options, __VA_ARGS__)
 #define fv_batch_norm(net, x, ...)                                                                 \
-    fv_add_layer1(net, "batch_norm", x, FV_OPTIONS(fv_batch_norm_options, __VA_ARGS__),            \
-                  sizeof(fv_batch_norm_options))
+    FV_LAYER(net, "batch_norm", x, fv_batch_norm_options, __VA_ARGS__)
 #define fv_layer_norm(net, x, ...)                                                                 \
-    fv_add_layer1(net, "layer_norm", x, FV_OPTIONS(fv_layer_norm_options, __VA_ARGS__),            \
-                  sizeof(fv_layer_norm_options))
+    FV_LAYER(net, "layer_norm", x, fv_layer_norm_options, __VA_ARGS__)
 #define fv_group_norm(net, x, ...)                                                                 \
-    fv_add_layer1(net, "group_norm", x, FV_OPTIONS(fv_group_norm_options, __VA_ARGS__),            \
-                  sizeof(fv_group_norm_options))
+    FV_LAYER(net, "group_norm", x, fv_group_norm_options, __VA_ARGS__)
 #define fv_instance_norm(net, x, ...)                                                              \
-    fv_add_layer1(net, "instance_norm", x, FV_OPTIONS(fv_instance_norm_options, __VA_ARGS__),      \
-                  sizeof(fv_instance_norm_options))
-#define fv_rms_norm(net, x, ...)                                                                   \
-    fv_add_layer1(net, "rms_norm", x, FV_OPTIONS(fv_rms_norm_options, __VA_ARGS__),                \
-                  sizeof(fv_rms_norm_options))
-#define fv_lrn(net, x, ...)                                                                        \
-    fv_add_layer1(net, "lrn", x, FV_OPTIONS(fv_lrn_options, __VA_ARGS__), sizeof(fv_lrn_options))
+    FV_LAYER(net, "instance_norm", x, fv_instance_norm_options, __VA_ARGS__)
+#define fv_rms_norm(net, x, ...) FV_LAYER(net, "rms_norm", x, fv_rms_norm_options, __VA_ARGS__)
+#define fv_lrn(net, x, ...) FV_LAYER(net, "lrn", x, fv_lrn_options, __VA_ARGS__)
 #define fv_l2_normalize(net, x, ...)                                                               \
-    fv_add_layer1(net, "l2_normalize", x, FV_OPTIONS(fv_l2_normalize_options, __VA_ARGS__),        \
-                  sizeof(fv_l2_normalize_options))
-#define fv_dropout(net, x, ...)                                                                    \
-    fv_add_layer1(net, "dropout", x, FV_OPTIONS(fv_dropout_options, __VA_ARGS__),                  \
-                  sizeof(fv_dropout_options))
+    FV_LAYER(net, "l2_normalize", x, fv_l2_normalize_options, __VA_ARGS__)
+#define fv_dropout(net, x, ...) FV_LAYER(net, "dropout", x, fv_dropout_options, __VA_ARGS__)
 #define fv_spatial_dropout(net, x, ...)                                                            \
-    fv_add_layer1(net, "spatial_dropout", x, FV_OPTIONS(fv_dropout_options, __VA_ARGS__),          \
-                  sizeof(fv_dropout_options))
+    FV_LAYER(net, "spatial_dropout", x, fv_dropout_options, __VA_ARGS__)
 #define fv_gaussian_noise(net, x, ...)                                                             \
-    fv_add_layer1(net, "gaussian_noise", x, FV_OPTIONS(fv_gaussian_noise_options, __VA_ARGS__),    \
-                  sizeof(fv_gaussian_noise_options))
+    FV_LAYER(net, "gaussian_noise", x, fv_gaussian_noise_options, __VA_ARGS__)
 #define fv_leaky_relu(net, x, ...)                                                                 \
-    fv_add_layer1(net, "leaky_relu", x, FV_OPTIONS(fv_leaky_relu_options, __VA_ARGS__),            \
-                  sizeof(fv_leaky_relu_options))
-#define fv_elu(net, x, ...)                                                                        \
-    fv_add_layer1(net, "elu", x, FV_OPTIONS(fv_elu_options, __VA_ARGS__), sizeof(fv_elu_options))
+    FV_LAYER(net, "leaky_relu", x, fv_leaky_relu_options, __VA_ARGS__)
+#define fv_elu(net, x, ...) FV_LAYER(net, "elu", x, fv_elu_options, __VA_ARGS__)
 #define fv_hard_sigmoid(net, x, ...)                                                               \
-    fv_add_layer1(net, "hard_sigmoid", x, FV_OPTIONS(fv_hard_sigmoid_options, __VA_ARGS__),        \
-                  sizeof(fv_hard_sigmoid_options))
-#define fv_prelu(net, x, ...)                                                                      \
-    fv_add_layer1(net, "prelu", x, FV_OPTIONS(fv_prelu_options, __VA_ARGS__),                      \
-                  sizeof(fv_prelu_options))
+    FV_LAYER(net, "hard_sigmoid", x, fv_hard_sigmoid_options, __VA_ARGS__)
+#define fv_prelu(net, x, ...) FV_LAYER(net, "prelu", x, fv_prelu_options, __VA_ARGS__)
 /* Of several inputs: an array of them and their number. */
 #define fv_concat(net, inputs, count, ...)                                                         \
-    fv_add_layer(net, "concat", inputs, count, FV_OPTIONS(fv_concat_options, __VA_ARGS__),         \
-                 sizeof(fv_concat_options))
+    FV_LAYER_OF(net, "concat", inputs, count, fv_concat_options, __VA_ARGS__)
 #define fv_add(net, inputs, count, ...)                                                            \
-    fv_add_layer(net, "add", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),              \
-                 sizeof(fv_join_options))
+    FV_LAYER_OF(net, "add", inputs, count, fv_join_options, __VA_ARGS__)
 #define fv_multiply(net, inputs, count, ...)                                                       \
-    fv_add_layer(net, "multiply", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),         \
-                 sizeof(fv_join_options))
+    FV_LAYER_OF(net, "multiply", inputs, count, fv_join_options, __VA_ARGS__)
 #define fv_maximum(net, inputs, count, ...)                                                        \
-    fv_add_layer(net, "maximum", inputs, count, FV_OPTIONS(fv_join_options, __VA_ARGS__),          \
-                 sizeof(fv_join_options))
+    FV_LAYER_OF(net, "maximum", inputs, count, fv_join_options, __VA_ARGS__)
 /* Layers without options: relu, sigmoid, ... (see fv_activation), flatten. */
 #define fv_flatten(net, x) fv_add_layer1(net, "flatten", x, 0, 0)
 #define fv_relu(net, x) fv_add_layer1(net, "relu", x, 0, 0)
