@@ -5,13 +5,6 @@
 #include "net/net.h"
 #include <math.h>
 
-static bool same_shape(const fv_shape *a, const fv_shape *b) {
-    bool same = a->rank == b->rank && a->channels == b->channels;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->size[i] == b->size[i];
-    return same;
-}
-
 /* Room for the resized inputs, bytes or floats as in `data`; all else is as there. */
 static fv_data *make_set(const fv_data *data, const fv_shape *shape) {
     size_t values = fv_shape_count(shape), count;
@@ -63,7 +56,7 @@ fv_status fv_data_fit(const fv_net *net, const fv_data **data, fv_data **made) {
         return status;
     const fv_input_options *input = net->nodes[0].options;
     fv_shape from = fv_data_shape(*data), to = fv_input_shape(net);
-    if (input->resize == FV_RESIZE_NONE || same_shape(&from, &to))
+    if (input->resize == FV_RESIZE_NONE || fv_same_shape(&from, &to))
         return FV_OK;
     fv_data *set = make_set(*data, &to);
     float *before = fv_alloc(fv_shape_count(&from), sizeof *before);

@@ -48,7 +48,7 @@ void fv_activation_prepare(fv_activation activation, size_t values, const fv_set
 /* Of a sample's values z before the activation (or, of ReLU, after it). */
 static void take_note(const fv_call *call, size_t values, const real *z, unsigned char *kept) {
     const real slope = call->activation_constant;
-    if (note_of(call->activation) == NOTE_INPUT)
+    if (fv_activation_by_input(call->activation))
         memcpy(kept, z, values * sizeof(real));
     else if (call->activation == FV_RELU || call->activation == FV_LEAKY_RELU)
         call->kernels->positive_bits(values, z, kept);

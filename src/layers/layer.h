@@ -62,7 +62,7 @@ typedef struct fv_weight_spec {
     int rank;
     size_t size[FV_MAX_RANK];
     int axes[FV_MAX_RANK];
-    bool flat; /* in files all axes but the first are one: a dense layer's (out, in) */
+    bool flat;       /* in files all axes but the first are one: a dense layer's (out, in) */
     int output_axis; /* of the file's: where the layer's outputs lie, for max_norm */
     size_t fan_in, fan_out;
     fv_init init; /* resolved: never FV_INIT_DEFAULT */
@@ -181,6 +181,11 @@ const fv_layer_type *fv_layer_type_find(const char *name);
 
 /* "28x28x1" into text[64]; returns it. */
 const char *fv_shape_text(const fv_shape *shape, char text[64]);
+
+/* Whether rank, sizes and channels are the same. */
+bool fv_same_shape(const fv_shape *a, const fv_shape *b);
+/* Whether rank and sizes are; a size that varies fits any. */
+bool fv_sizes_fit(const fv_shape *a, const fv_shape *b);
 
 /* An axis of a sliding window: output size and padding from the options (conventions: floor, the
  * lecture's (W - F + P) / S + 1; same: TensorFlow's). size may be FV_ANY, and then is the output.

@@ -36,6 +36,20 @@ size_t fv_shape_count(const fv_shape *shape) {
     return count;
 }
 
+bool fv_same_shape(const fv_shape *a, const fv_shape *b) {
+    bool same = a->rank == b->rank && a->channels == b->channels;
+    for (int i = 0; same && i < a->rank; i++)
+        same = a->size[i] == b->size[i];
+    return same;
+}
+
+bool fv_sizes_fit(const fv_shape *a, const fv_shape *b) {
+    bool fit = a->rank == b->rank;
+    for (int i = 0; fit && i < a->rank; i++)
+        fit = a->size[i] == b->size[i] || a->size[i] == FV_ANY || b->size[i] == FV_ANY;
+    return fit;
+}
+
 const char *fv_shape_text(const fv_shape *shape, char text[64]) {
     size_t used = 0;
     text[0] = 0;

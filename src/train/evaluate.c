@@ -11,10 +11,7 @@ fv_status fv_check_data(const fv_net *net, const fv_data *data) {
     fv_shape shape = fv_data_shape(data);
     fv_field fields[FV_MOST_FIELDS];
     char text[2][64];
-    bool same = shape.rank == in->rank && shape.channels == in->channels;
-    for (int i = 0; same && i < in->rank; i++)
-        same = in->size[i] == shape.size[i];
-    if (!same)
+    if (!fv_same_shape(&shape, in))
         return fv_fail(FV_SHAPE,
                        "the net takes %s, but the samples of %s are %s (change the net's input "
                        "line or use other data)",
@@ -261,10 +258,7 @@ static fv_status check_ensemble(const fv_evaluator *evaluators, int nets) {
                            "an ensemble averages probabilities of classes, but net %d has %s (each "
                            "net needs cross_entropy of its last layer, and no other loss)",
                            n + 1, o->term_count != 1 ? "several losses" : o->terms[0].what);
-        bool same = shape->rank == first->rank && shape->channels == first->channels;
-        for (int i = 0; same && i < first->rank; i++)
-            same = shape->size[i] == first->size[i];
-        if (!same)
+        if (!fv_same_shape(shape, first))
             return fv_fail(FV_SHAPE, "nets of an ensemble have outputs of %s and %s",
                            fv_shape_text(first, text[0]), fv_shape_text(shape, text[1]));
     }

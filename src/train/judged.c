@@ -25,16 +25,9 @@ size_t fv_judged_places(const fv_judged *j) {
 
 /* ---- Binding -------------------------------------------------------------------------------- */
 
-static bool same_sizes(const fv_shape *a, const fv_shape *b) {
-    bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->size[i] == b->size[i] || a->size[i] == FV_ANY || b->size[i] == FV_ANY;
-    return same;
-}
-
 static fv_status fit_shape(fv_judged *j, const fv_net *net, const fv_shape *target) {
     char place[128], text[2][64];
-    bool sizes = same_sizes(&j->shape, target);
+    bool sizes = fv_sizes_fit(&j->shape, target);
     j->indices =
         j->field >= 0 && sizes && target->channels == 1 && (j->classes || j->shape.channels > 1);
     if (j->indices || (sizes && target->channels == j->shape.channels))

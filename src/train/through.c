@@ -4,13 +4,6 @@
 #include "train/train.h"
 #include <string.h>
 
-static bool same_shape(const fv_shape *a, const fv_shape *b) {
-    bool same = a->rank == b->rank && a->channels == b->channels;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->size[i] == b->size[i] || a->size[i] == FV_ANY;
-    return same;
-}
-
 /* The model as far as its layer. The copy shares nodes and weights, and is never freed as a net. */
 static fv_status cut_model(fv_through *t, const char *layer) {
     int last = *layer ? fv_net_find(t->model, layer) : t->model->count - 1;
@@ -28,7 +21,7 @@ static fv_status cut_model(fv_through *t, const char *layer) {
 static fv_status find_shape(fv_through *t, const fv_judged *judged, const fv_net *net) {
     char place[128], text[2][64];
     const fv_shape *input = &t->model->nodes[0].output;
-    if (!same_shape(input, &judged->shape))
+    if (input->channels != judged->shape.channels || !fv_sizes_fit(input, &judged->shape))
         return fv_fail(FV_SHAPE, "it takes %s, but the output of %s is %s",
                        fv_shape_text(input, text[0]),
                        fv_node_place(net, &net->nodes[judged->node], place),
