@@ -100,7 +100,7 @@ void fv_weight_from_file(const fv_weight *weight, const float *file, real *value
 extern const fv_param fv_train_params[];
 /* Those of the `loss` and `metric` statements, and the keys of fv_tuning (loss_line.c). */
 extern const fv_param fv_loss_params[], fv_metric_params[], fv_tuning_params[];
-extern const char *const fv_metric_names[];                            /* ended by NULL */
+extern const char *const fv_metric_names[]; /* ended by NULL */
 /* The types of losses and metrics in the order of their names, and which keys each has beside type,
  * of, target and weight. Ended by a NULL name. */
 typedef struct fv_judge_type {
@@ -119,6 +119,10 @@ struct fv_text;
 void fv_param_print(const fv_param *param, const void *options, struct fv_text *text);
 /* Whether the field is zero, that is, not given. */
 bool fv_param_is_default(const fv_param *param, const void *options);
+/* Whether 0 is a value of its own, as in "dropout 0", and no sign of a value left out. */
+bool fv_param_allows_zero(const fv_param *param);
+/* Whether an initialiser takes a value: normal(0.1), constant(0). */
+bool fv_init_has_value(fv_init_kind kind);
 /* Checks ranges and required values of a whole options struct (built in C). */
 fv_status fv_params_check(const fv_param *params, const void *options);
 

@@ -1,6 +1,5 @@
-/* The values of an options struct as text: read, checked and written by its parameter table.
- * Called by the .net parser and printer, by the builder (to check what C code set) and by the
- * manual. Here is also the table of the `train` statement. */
+/* The values of an options struct, read from text and checked by its parameter table (param_text.c
+ * writes them). Called by the .net parser, and by the builder to check what C code set. */
 #include "base/text.h"
 #include "net/net.h"
 #include <float.h>
@@ -10,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The smallest number above 0, as `low` of ranges that leave out 0. */
 
 /* A stretch of a value's text. */
 typedef struct part {
@@ -280,14 +277,13 @@ static fv_status parse_shape(const fv_param *param, part text, fv_shape *shape) 
                : FV_OK;
 }
 
-/* Whether an initialiser takes a value: normal(0.1), constant(0). */
-static bool init_has_value(fv_init_kind kind) {
+bool fv_init_has_value(fv_init_kind kind) {
     return kind == FV_INIT_NORMAL || kind == FV_INIT_CONSTANT || kind == FV_INIT_UNIFORM ||
            kind == FV_INIT_TRUNCATED_NORMAL || kind == FV_INIT_ORTHOGONAL;
 }
 
 static fv_status check_init(const fv_param *param, fv_init init) {
-    if (!init_has_value(init.kind)) {
+    if (!fv_init_has_value(init.kind)) {
         return FV_OK;
     }
     fv_param range = *param;
@@ -306,7 +302,7 @@ static fv_status parse_init(const fv_param *param, part text, fv_init *init) {
         return fv_fail_unknown(param->key, word, fv_init_names);
     }
     *init = (fv_init){.kind = (fv_init_kind)kind};
-    if (!init_has_value(init->kind)) {
+    if (!fv_init_has_value(init->kind)) {
         return open ? fail_expected(param, text, "no number in parentheses for this one") : FV_OK;
     }
     if (!open && init->kind == FV_INIT_ORTHOGONAL) {
@@ -560,8 +556,7 @@ static fv_status check_value(const fv_param *param, const void *options) {
     return FV_OK;
 }
 
-/* Whether 0 is a value of its own, as in "dropout 0", and no sign of a value left out. */
-static bool zero_is_allowed(const fv_param *param) {
+bool fv_param_allows_zero(const fv_param *param) {
     return (param->type == FV_PARAM_INT || param->type == FV_PARAM_NUMBER) && param->low <= 0;
 }
 
@@ -572,163 +567,9 @@ fv_status fv_params_check(const fv_param *params, const void *options) {
             if (status != FV_OK) {
                 return status;
             }
-        } else if (param->required && !zero_is_allowed(param)) {
+        } else if (param->required && !fv_param_allows_zero(param)) {
             return fv_fail(FV_INVALID, "%s is missing: %s", param->key, param->help);
         }
     }
     return FV_OK;
-}
-
-/* ---- Writing a value ------------------------------------------------------------------------ */
-
-/* 1/255, which is the same number, where the decimal text is long. */
-static void add_number(fv_text *text, double value) {
-    size_t start = text->size;
-    fv_text_add_number(text, value);
-    double divisor = round(1 / value);
-    if (text->size - start > 8 && divisor >= 2 && divisor <= 1e6 && 1 / divisor == value) {
-        text->size = start;
-        fv_text_add(text, "1/%.0f", divisor);
-    }
-}
-
-static void add_numbers(fv_text *text, const double *values, int count) {
-    for (int i = 0; i < count; i++) {
-        fv_text_add(text, "%s", i > 0 ? "," : "");
-        add_number(text, values[i]);
-    }
-}
-
-static void add_sizes(fv_text *text, const int sizes[3]) {
-    for (int i = 0; i < 3 && sizes[i] != 0; i++) {
-        fv_text_add(text, "%s%d", i > 0 ? "x" : "", sizes[i]);
-    }
-}
-
-/* {before, after} of 3 axes. One value where all are alike; else trailing zeros are left out. */
-static void add_pads(fv_text *text, const int pads[6]) {
-    bool alike = memcmp(pads, pads + 2, 4 * sizeof *pads) == 0;
-    int count = alike ? 1 : all_zero(pads + 4, 2) ? 2 : 3;
-    for (int i = 0; i < count; i++) {
-        fv_text_add(text, "%s%d", i > 0 ? "x" : "", pads[2 * i]);
-        if (pads[2 * i + 1] != pads[2 * i]) {
-            fv_text_add(text, ":%d", pads[2 * i + 1]);
-        }
-    }
-}
-
-static void add_shape(fv_text *text, const fv_shape *shape) {
-    for (int i = 0; i < shape->rank; i++) {
-        if (shape->size[i] == FV_ANY) {
-            fv_text_add(text, "*x");
-        } else {
-            fv_text_add(text, "%dx", shape->size[i]);
-        }
-    }
-    fv_text_add(text, "%d", shape->channels);
-}
-
-static void add_init(fv_text *text, fv_init init) {
-    fv_text_add(text, "%s", fv_init_names[init.kind]);
-    if (init_has_value(init.kind) && (init.value != 0 || init.kind != FV_INIT_ORTHOGONAL)) {
-        fv_text_add(text, "(");
-        add_number(text, init.value);
-        fv_text_add(text, ")");
-    }
-}
-
-/* "0-2,1-3,0+1+4", as parse_table reads it. */
-static void add_table(fv_text *text, const uint64_t table[FV_MOST_TABLE]) {
-    for (int row = 0; row < FV_MOST_TABLE && table[row]; row++) {
-        const char *before = row > 0 ? "," : "";
-        for (int first = 0; first < FV_MOST_TABLE; first++) {
-            int last = first;
-            if (!(table[row] >> first & 1)) {
-                continue;
-            }
-            while (last + 1 < FV_MOST_TABLE && (table[row] >> (last + 1) & 1)) {
-                last++;
-            }
-            fv_text_add(text, last > first ? "%s%d-%d" : "%s%d", before, first, last);
-            before = "+";
-            first = last;
-        }
-    }
-}
-
-/* What zero in the field means; nothing where that cannot be said in one value. */
-static void add_default(const fv_param *param, fv_text *text) {
-    switch (param->type) {
-    case FV_PARAM_INT:
-    case FV_PARAM_COUNT:
-    case FV_PARAM_NUMBER:
-    case FV_PARAM_NUMBERS:
-    case FV_PARAM_SIZES:
-    case FV_PARAM_PADS:
-        if (!param->fallback_text) {
-            add_number(text, param->fallback);
-        }
-        return;
-    case FV_PARAM_BOOL:
-    case FV_PARAM_NOT:
-        fv_text_add(text, "%s", param->type == FV_PARAM_NOT ? "true" : "false");
-        return;
-    case FV_PARAM_CHOICE:
-        fv_text_add(text, "%s", param->choices[(int)param->fallback]);
-        return;
-    case FV_PARAM_INIT:
-    case FV_PARAM_NAME:
-        fv_text_add(text, "%s", param->fallback_text ? param->fallback_text : "");
-        return;
-    case FV_PARAM_SHAPE:
-    case FV_PARAM_TABLE:
-        return;
-    }
-}
-
-void fv_param_print(const fv_param *param, const void *options, fv_text *text) {
-    const void *field = (const char *)options + param->offset;
-    if (fv_param_is_default(param, options) && !(param->required && zero_is_allowed(param))) {
-        add_default(param, text);
-        return;
-    }
-    switch (param->type) {
-    case FV_PARAM_INT:
-        fv_text_add(text, "%d", *(const int *)field);
-        return;
-    case FV_PARAM_COUNT:
-        fv_text_add(text, "%lld", (long long)*(const int64_t *)field);
-        return;
-    case FV_PARAM_NUMBER:
-        add_number(text, *(const double *)field);
-        return;
-    case FV_PARAM_NUMBERS:
-        add_numbers(text, field, *(const int *)((const char *)options + param->offset2));
-        return;
-    case FV_PARAM_BOOL:
-    case FV_PARAM_NOT:
-        fv_text_add(text, "%s", param->type == FV_PARAM_NOT ? "false" : "true");
-        return;
-    case FV_PARAM_CHOICE:
-        fv_text_add(text, "%s", param->choices[*(const int *)field]);
-        return;
-    case FV_PARAM_SIZES:
-        add_sizes(text, field);
-        return;
-    case FV_PARAM_PADS:
-        add_pads(text, field);
-        return;
-    case FV_PARAM_SHAPE:
-        add_shape(text, field);
-        return;
-    case FV_PARAM_INIT:
-        add_init(text, *(const fv_init *)field);
-        return;
-    case FV_PARAM_NAME:
-        fv_text_add(text, "%s", (const char *)field);
-        return;
-    case FV_PARAM_TABLE:
-        add_table(text, field);
-        return;
-    }
 }
