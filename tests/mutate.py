@@ -213,26 +213,17 @@ def main():
     waiting, caught, survivors = iter(faults), [], []
 
     def work(folder):
-        for fault in waiting_lines():
+        for fault in waiting:  # one iterator for all jobs
+            if len(caught) + len(survivors) >= options.count:
+                return
             result = try_fault(folder, fault)
+            if result == "no fault":
+                continue
             path, number, line, changed, what = fault
             place = "%s:%d: %s: %s -> %s" % (path, number + 1, what, line.strip(), changed.strip())
-            if result == "no fault":
-                yield_back()
-                continue
             (caught if result else survivors).append(place)
             print("%3d %s %s" % (len(caught) + len(survivors),
                                  "caught by " + result if result else "SURVIVES", place), flush=True)
-
-    left = [options.count]
-
-    def waiting_lines():
-        while left[0] > 0:
-            left[0] -= 1
-            yield next(waiting)
-
-    def yield_back():
-        left[0] += 1
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(work, folders))

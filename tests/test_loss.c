@@ -465,6 +465,7 @@ static void test_fits_the_net(void **state) {
     expect_refusal("input 2x3\nloss giou\n", FV_SHAPE, "a box is 4 numbers, but the output is 2x3");
     expect_refusal("input 10x20x3\nloss ssim\n", FV_SHAPE, "10x20x3");
     expect_refusal("input 5\nloss total_variation\n", FV_SHAPE, "neighbours");
+    expect_refusal("input 5\nloss mse\ntrain loss=mae\n", FV_INVALID, "keep one of them");
     expect_refusal("input 5\nloss mse delta=2\n", FV_INVALID, "mse has no option delta");
     expect_refusal("input 5\nloss mae through=nowhere.net\n", FV_IO,
                    "loss mae through nowhere.net");

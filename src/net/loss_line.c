@@ -243,14 +243,14 @@ fv_status fv_add_loss(fv_net *net, fv_tensor layer, const fv_loss_options *optio
     if (!net || net->status != FV_OK)
         return net ? net->status : FV_MEMORY;
     int node = judged_node(net, options->of, layer);
-    return fv_net_add_loss(net, node, options, 0);
+    return node < 0 && *options->of ? FV_INVALID : fv_net_add_loss(net, node, options, 0);
 }
 
 fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_options *options) {
     if (!net || net->status != FV_OK)
         return net ? net->status : FV_MEMORY;
     int node = judged_node(net, options->of, layer);
-    return fv_net_add_metric(net, node, options, 0);
+    return node < 0 && *options->of ? FV_INVALID : fv_net_add_metric(net, node, options, 0);
 }
 
 fv_status fv_tune(fv_net *net, fv_tensor layer, const fv_tuning *tuning) {

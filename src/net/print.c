@@ -147,7 +147,7 @@ static void add_layer(printer *p, int index) {
 static void add_judge(printer *p, const char *what, const fv_param *params, const void *options) {
     fv_text values = {0};
     add_values(params, options, false, &values);
-    fv_text_add(&p->text, "%*s%-*s%s\n", p->name_width, "", p->type_width, what,
+    fv_text_add(&p->text, "%*s%-*s %s\n", p->name_width, "", p->type_width, what,
                 values.bytes ? values.bytes : "");
     p->text.failed = p->text.failed || values.failed;
     fv_text_free(&values);
@@ -177,7 +177,10 @@ static void add_train(printer *p, const fv_train_options *options) {
     int width = p->name_width + p->type_width, column = 0;
     for (const fv_param *param = fv_train_params; param->key; param++) {
         fv_text word = {0};
-        if (is_shown(param, options, p->resolved && fv_train_uses(options, param->key))) {
+        bool judged = p->net->loss_count > 0 && !p->net->train.loss[0] &&
+                      strcmp(param->key, "loss") == 0; /* loss lines say it */
+        if (!judged &&
+            is_shown(param, options, p->resolved && fv_train_uses(options, param->key))) {
             add_word(fv_train_params, param, options, true, &word);
         }
         int size = (int)word.size;

@@ -255,8 +255,8 @@ static const fv_param *next_positional(const statement *s) {
     return next;
 }
 
-/* A value without its key: a word of a positional CHOICE, wherever it stands, or the next positional
- * value, which stands before all keys. */
+/* A value without its key: a word of a positional CHOICE, wherever it stands, or the next
+ * positional value, which stands before all keys. */
 static fv_status read_bare(const parser *p, statement *s, const char *word) {
     const fv_param *param = find_choice(s->params, word, true);
     if (s->keyed && !param) {
@@ -463,17 +463,21 @@ static fv_status find_judged(const parser *p, const char *of, int *node) {
                       : fv_fail(FV_INVALID, "it comes after the layer that it judges");
 }
 
+/* The values of a loss or metric statement into its options, whose `of` is given, and its node. */
+static fv_status read_judge(const parser *p, statement *s, const char *of, const char *word,
+                            char *cursor, int *node) {
+    fv_status status = read_values(p, s, cursor);
+    if (status == FV_OK) {
+        status = place(p, word, check_required(s));
+    }
+    return status == FV_OK ? place(p, word, find_judged(p, of, node)) : status;
+}
+
 static fv_status read_loss(parser *p, const char *word, char *cursor) {
     fv_loss_options options = {0};
     statement s = {.what = "loss", .params = fv_loss_params, .options = &options};
     int node = -1;
-    fv_status status = read_values(p, &s, cursor);
-    if (status == FV_OK) {
-        status = place(p, word, check_required(&s));
-    }
-    if (status == FV_OK) {
-        status = place(p, word, find_judged(p, options.of, &node));
-    }
+    fv_status status = read_judge(p, &s, options.of, word, cursor, &node);
     return status == FV_OK ? place(p, word, fv_net_add_loss(p->net, node, &options, p->line_number))
                            : status;
 }
@@ -482,13 +486,7 @@ static fv_status read_metric(parser *p, const char *word, char *cursor) {
     fv_metric_options options = {0};
     statement s = {.what = "metric", .params = fv_metric_params, .options = &options};
     int node = -1;
-    fv_status status = read_values(p, &s, cursor);
-    if (status == FV_OK) {
-        status = place(p, word, check_required(&s));
-    }
-    if (status == FV_OK) {
-        status = place(p, word, find_judged(p, options.of, &node));
-    }
+    fv_status status = read_judge(p, &s, options.of, word, cursor, &node);
     return status == FV_OK
                ? place(p, word, fv_net_add_metric(p->net, node, &options, p->line_number))
                : status;

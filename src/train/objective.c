@@ -133,6 +133,11 @@ static fv_status open_terms(fv_objective *o, const fv_net *net, bool load_models
     fv_loss_options single = {0};
     fv_status status = FV_OK;
     snprintf(single.type, sizeof single.type, "%s", net->train.loss);
+    if (net->loss_count > 0 && net->train.loss[0])
+        return fv_fail(FV_INVALID,
+                       "the net has a loss of its own (%s) beside the train line's "
+                       "loss=%s: keep one of them",
+                       net->losses[0].options.type, net->train.loss);
     if (net->loss_count == 0)
         status = open_term(o, &single, net->count - 1, load_models);
     for (int i = 0; !status && i < net->loss_count; i++)
