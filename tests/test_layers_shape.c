@@ -326,6 +326,9 @@ static void depth_cases(const oracle *self) {
  */
 
 static bool concat_infer(const layer_case *c, wanted *w) {
+    const fv_concat_options *o = c->options;
+    if (o->axis > c->inputs[0].rank) /* whatever else is wrong */
+        w->says = "there is no axis";
     return ref_concat_output(c->inputs, c->input_count, c->options, &w->output);
 }
 
