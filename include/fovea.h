@@ -140,15 +140,21 @@ typedef struct fv_init {
 typedef enum fv_resize {
     FV_RESIZE_NONE = 0, /* a picture of another size is an error */
     FV_RESIZE_NEAREST,
-    FV_RESIZE_BILINEAR, /* half-pixel centres, no antialiasing */
+    FV_RESIZE_BILINEAR,  /* half-pixel centres, no antialiasing */
+    FV_RESIZE_ANTIALIAS, /* bilinear with a triangle as wide as the reduction (Pillow,
+                            torchvision) */
 } fv_resize;
 
 typedef struct fv_input_options {
     fv_shape shape;
-    double scale;     /* y = x * scale - mean; default 1 */
-    double mean[4];   /* one for each channel; one value stands for all */
-    int means;        /* how many of `mean` are given; 0: none */
+    double scale;        /* y = (x * scale - mean) / deviation; default 1 */
+    double mean[4];      /* one for each channel; one value stands for all */
+    int means;           /* how many of `mean` are given; 0: none */
+    double deviation[4]; /* likewise */
+    int deviations;
     fv_resize resize; /* for pictures of another size */
+    int side;         /* pictures: first the shorter side is made this long, then the centre is cut
+                         out; default: the whole picture is made to fit */
 } fv_input_options;
 
 /* Sizes of fewer axes than the input has repeat their first: {3} is {3, 3} on pictures. */
@@ -259,6 +265,13 @@ typedef struct fv_rbf_options {
     bool learn;
 } fv_rbf_options;
 
+/* The same values for every sample, whatever the input (which says how many samples there are). */
+typedef struct fv_constant_options {
+    fv_shape shape;
+    bool learn;   /* the values learn (PyTorch's nn.Parameter) */
+    fv_init init; /* default constant(0) */
+} fv_constant_options;
+
 typedef struct fv_dense_options {
     int units; /* outputs, 1 or more */
     fv_activation activation;
@@ -286,6 +299,7 @@ typedef struct fv_pad_options {
     int pad[3][2];
     fv_pad_mode mode;
     double value;
+    int channels_before, channels_after; /* channels added, with mode=constant */
 } fv_pad_options;
 
 typedef struct fv_crop_options {
@@ -480,6 +494,7 @@ FV_API fv_tensor fv_add_layer1(fv_net *net, const char *type, fv_tensor input, c
     FV_LAYER(net, "adaptive_avgpool", x, fv_adaptive_pool_options, __VA_ARGS__)
 #define fv_subsample(net, x, ...) FV_LAYER(net, "subsample", x, fv_subsample_options, __VA_ARGS__)
 #define fv_rbf(net, x, ...) FV_LAYER(net, "rbf", x, fv_rbf_options, __VA_ARGS__)
+#define fv_constant(net, x, ...) FV_LAYER(net, "constant", x, fv_constant_options, __VA_ARGS__)
 #define fv_dense(net, x, ...) FV_LAYER(net, "dense", x, fv_dense_options, __VA_ARGS__)
 #define fv_reshape(net, x, ...) FV_LAYER(net, "reshape", x, fv_reshape_options, __VA_ARGS__)
 #define fv_permute(net, x, ...) FV_LAYER(net, "permute", x, fv_permute_options, __VA_ARGS__)
@@ -581,6 +596,9 @@ typedef struct fv_loss_options {
     /* Both output and target first go through this trained model, up to its layer `layer` (default:
      * the last); its weights stay as they are. */
     char through[200], layer[64];
+    /* Only helps training, as GoogLeNet's side classifiers do: it is left out of validation and
+     * tests, and layers that only such losses need do not run at inference. */
+    bool auxiliary;
 } fv_loss_options;
 
 /* A `metric` line: measured on validation and test data. Types: accuracy, top_k, precision, recall,
@@ -601,6 +619,13 @@ FV_API fv_status fv_add_loss(fv_net *net, fv_tensor layer, const fv_loss_options
 FV_API fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_options *options);
 #define fv_loss(net, x, ...) fv_add_loss(net, x, FV_OPTIONS(fv_loss_options, __VA_ARGS__))
 #define fv_metric(net, x, ...) fv_add_metric(net, x, FV_OPTIONS(fv_metric_options, __VA_ARGS__))
+
+/* Makes a layer's output one of the net's outputs. These are: what fv_add_output() and `output`
+ * lines name, what losses that are not auxiliary judge, and the last layer that runs at inference;
+ * in the order of the layers. */
+FV_API fv_status fv_add_output(fv_net *net, fv_tensor layer);
+FV_API int fv_output_count(const fv_net *net);
+FV_API const char *fv_output_name(const fv_net *net, int index); /* NULL past the last */
 
 /* How a net is trained: the `train` lines of a .net file. Zero or NULL: the default, which for the
  * optimiser's numbers depends on the optimiser and its formula (fovea.net(5) lists them). */
@@ -671,10 +696,12 @@ FV_API fv_status fv_net_build(fv_net *net);
 /* Draws all weights anew from their initialisers. */
 FV_API fv_status fv_net_initialize(fv_net *net, uint64_t seed);
 
-/* A net from a file: .net text (weights drawn from seed 0) or .safetensors model. A name without
- * a slash or suffix is looked for in the installed nets ($FOVEA_NETS first). */
+/* A net from a file: .net text (weights drawn from seed 0), a .safetensors model, or .onnx. A name
+ * without a slash or suffix is looked for in the installed nets ($FOVEA_NETS first). Keras' files
+ * are read by the command only: `fovea export model.keras model.safetensors`. */
 FV_API fv_net *fv_net_load(const char *path);
-/* The same with settings changed first: "conv2.filters=8", "train.lr=0.1". */
+/* The same with settings changed first: "conv2.filters=8", "train.lr=0.1", or, of a parameter of
+ * the text, "depth=56". */
 FV_API fv_net *fv_net_load_with(const char *path, const char *const *settings, int count);
 /* The same from .net text; `name` stands for the file in messages. */
 FV_API fv_net *fv_net_parse(const char *text, const char *name);
@@ -683,9 +710,38 @@ FV_API char *fv_net_print(const fv_net *net, bool resolved);
 FV_API void fv_free_memory(void *memory);
 
 /* Writes a model file (safetensors, by way of a temporary file: the old one stays until the new one
- * is whole). fv_export() picks the format by the suffix: .safetensors, .npz or .net. */
+ * is whole). fv_export() picks the format by the suffix: .safetensors, .npz, .net or .onnx. */
 FV_API fv_status fv_save(const fv_net *net, const char *path);
 FV_API fv_status fv_export(const fv_net *net, const char *path);
+
+/* ---- Weights, one by one: in PyTorch's order of axes (outputs, inputs, spatial), as in files ----
+ */
+
+typedef struct fv_weight_info {
+    char name[96]; /* "conv1.weight" */
+    int rank;
+    size_t size[5];
+    size_t count;   /* their product */
+    bool parameter; /* learns; not, say, a running mean */
+} fv_weight_info;
+
+FV_API int fv_weight_count(const fv_net *net); /* 0 before fv_net_build() */
+FV_API fv_status fv_weight_describe(const fv_net *net, int index, fv_weight_info *info);
+/* fv_weight_info.count values. Setting one is FV_BUSY while sessions or a trainer use the net. */
+FV_API fv_status fv_get_weight(const fv_net *net, int index, float *values);
+FV_API fv_status fv_set_weight(fv_net *net, int index, const float *values);
+
+/* All weights from a .safetensors or .npz file, by the net's own names or by those that torchvision
+ * and timm give the same net. FV_FORMAT or FV_SHAPE, and the net as it was, when one is missing or
+ * left over, or has another shape. */
+FV_API fv_status fv_load_weights(fv_net *net, const char *path);
+/* Draws the weights from `seed`, then copies those of `model` whose names and shapes agree. *report
+ * (may be NULL; free it with fv_free_memory()) says in a line each which did not. FV_INVALID where
+ * none agrees. */
+FV_API fv_status fv_init_from(fv_net *net, const fv_net *model, uint64_t seed, char **report);
+/* Freezes the layers with weights whose names match a shell pattern ("conv*", "layer[12].*").
+ * FV_INVALID where none does. *count (may be NULL): how many did. */
+FV_API fv_status fv_freeze(fv_net *net, const char *pattern, int *count);
 
 /* Names of the classes of the last layer, saved with the model. NULL when not known. */
 FV_API fv_status fv_set_class_names(fv_net *net, const char *const *names, int count);
@@ -699,11 +755,14 @@ typedef struct fv_layer_info {
     fv_shape output;    /* sizes that vary are FV_ANY */
     int64_t parameters;
     int64_t macs;        /* multiply-adds a sample, bias not counted; 0 where sizes vary */
-    int64_t activations; /* values of its output a sample; 0 where that is only a view */
+    int64_t activations; /* values of its output a sample; 0 where that is only a view or, at
+                            inference, its input unchanged */
+    bool training_only;  /* only auxiliary losses need it */
 } fv_layer_info;
 
 FV_API int fv_layer_count(const fv_net *net);
 FV_API fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *info);
+/* Values that learn; without those of layers that only train. */
 FV_API int64_t fv_parameter_count(const fv_net *net);
 
 typedef struct fv_memory {
@@ -755,8 +814,9 @@ FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* 
 typedef struct fv_data fv_data;
 
 /* A data set by name ("mnist", "fashion-mnist": found in $FOVEA_DATA, ~/.local/share/fovea, or
- * where the distribution puts it) or by the path of a folder with IDX files or arrays
- * SPLIT-FIELD.npy (see fovea(1), DATA SETS). split: "train", "val" or "test". */
+ * where the distribution puts it) or by the path of a folder with IDX files, CIFAR's binary files,
+ * arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see fovea(1), DATA SETS). split:
+ * "train", "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
 FV_API void fv_data_free(fv_data *data);
 /* A data set of `count` samples from memory: add the field "input", then at most 8 targets

@@ -1,6 +1,6 @@
 # Sourced by ./demo and ./check: installs what is missing (Debian packages) and builds in build/.
 
-build_packages="gcc libc6-dev meson ninja-build pkg-config zlib1g-dev libpng-dev libjpeg62-turbo-dev libzip-dev libjansson-dev"
+build_packages="gcc libc6-dev meson ninja-build pkg-config zlib1g-dev libpng-dev libjpeg62-turbo-dev libzip-dev libjansson-dev nanopb libnanopb-dev libonnx-dev libhdf5-dev"
 
 # Installs the packages given that are not there; without root, prints the line to run and stops.
 need_packages() {
