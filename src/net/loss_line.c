@@ -168,16 +168,18 @@ static bool has_word(const char *words, const char *word) {
     return false;
 }
 
-/* Whether the value says something other than nothing. */
-static bool is_given(const fv_param *param, const void *options, const void *nothing) {
+/* Whether the value says something other than nothing, into *differs. */
+static fv_status find_given(const fv_param *param, const void *options, const void *nothing,
+                            bool *differs) {
     fv_text text[2] = {0};
     fv_param_print(param, options, &text[0]);
     fv_param_print(param, nothing, &text[1]);
-    const char *given = text[0].bytes ? text[0].bytes : "";
-    bool differs = strcmp(given, text[1].bytes ? text[1].bytes : "") != 0;
+    const char *said = text[0].bytes ? text[0].bytes : "";
+    *differs = strcmp(said, text[1].bytes ? text[1].bytes : "") != 0;
+    bool failed = text[0].failed || text[1].failed;
     fv_text_free(&text[0]);
     fv_text_free(&text[1]);
-    return differs;
+    return failed ? FV_MEMORY : FV_OK;
 }
 
 /* An option that the type does not have must not be given. */
@@ -186,11 +188,17 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
     const fv_judge_type *type = types;
     while (type->name && strcmp(type->name, name) != 0)
         type++;
-    for (const fv_param *param = params; type->name && param->key; param++)
-        if (!has_word("type of target weight", param->key) && !has_word(type->keys, param->key) &&
-            is_given(param, options, nothing))
+    for (const fv_param *param = params; type->name && param->key; param++) {
+        bool given = false;
+        fv_status status = FV_OK;
+        if (!has_word("type of target weight", param->key) && !has_word(type->keys, param->key))
+            status = find_given(param, options, nothing, &given);
+        if (status)
+            return status;
+        if (given)
             return fv_fail(FV_INVALID, "%s %s has no option %s; it has %s", what, name, param->key,
                            *type->keys ? type->keys : "none of its own");
+    }
     return FV_OK;
 }
 

@@ -53,8 +53,8 @@ const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]
 /* Keeps the builder's first failure; returns its status. */
 static fv_status keep_failure(fv_net *net, fv_status status) {
     if (net->status == FV_OK) {
-        net->status = status;
         net->message = fv_copy_string(fv_error_message());
+        net->status = net->message ? status : FV_MEMORY;
     }
     return status;
 }
