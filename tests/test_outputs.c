@@ -19,8 +19,8 @@ static const char trunk[] = "input 10x10x1 scale=1/255\nstem: conv 16 3x3 relu p
 static const char side[] = "side: conv 8 1x1 relu from=mid\nside_flat: flatten\n"
                            "side_dense: dense 20 relu\nside_class: dense 3 softmax\n";
 static const char top[] = "global_avgpool from=mid\nclass: dense 3 softmax\n";
-static const char losses[] = "loss cross_entropy of=class\n"
-                             "loss cross_entropy of=side_class weight=0.3 auxiliary=true\n";
+static const char losses[] = "loss cross_entropy of=side_class weight=0.3 auxiliary=true\n"
+                             "loss cross_entropy of=class\n";
 static const char train[] = "train optimizer=adam lr=0.01 batch=8 epochs=3\n";
 
 static fv_net *parse(const char *const *parts) {
@@ -288,6 +288,34 @@ static void a_metric_needs_its_layers(void **state) {
     assert_int_equal(fv_evaluate(nets, 1, data, 5, 2, false, &score), FV_OK);
     assert_int_equal(score.metric_count, 1);
     assert_true(fabs(score.metrics[0].value - (double)right / SAMPLES) <= 1e-12);
+    fv_data_free(data);
+    fv_net_free(net);
+}
+
+/* Though the side's loss does not run, it says that the side gives logits: above 0 is class 1. */
+static void a_metric_knows_the_auxiliary_loss(void **state) {
+    (void)state;
+    fv_net *net = parse((const char *[]){
+        trunk, "side: global_avgpool\nquestion: dense 1\n", top, "loss cross_entropy of=class\n",
+        "loss binary_cross_entropy of=question target=yes auxiliary=true\n",
+        "metric accuracy of=question target=yes\n", NULL});
+    fv_data *data = make_data("label");
+    const fv_net *nets[] = {net};
+    fv_score score;
+    float yes[SAMPLES];
+    fv_session *session = open_session(net, SAMPLES, 1, (const char *[]){"question", NULL});
+    assert_int_equal(fv_session_run(session, pictures, SAMPLES), FV_OK);
+    const float *logits = fv_session_output(session, "question", NULL);
+    float largest = 0;
+    for (int s = 0; s < SAMPLES; s++) {
+        yes[s] = logits[s] > 0;
+        largest = fmaxf(largest, logits[s]);
+    }
+    fv_session_free(session);
+    assert_true(largest > 0 && largest < 0.5F); /* the threshold 1/2 would give other answers */
+    assert_int_equal(fv_data_add(data, "yes", (fv_shape){.channels = 1}, yes), FV_OK);
+    assert_int_equal(fv_evaluate(nets, 1, data, 0, 1, false, &score), FV_OK);
+    assert_true(score.metrics[0].value == 1);
     fv_data_free(data);
     fv_net_free(net);
 }
@@ -660,6 +688,7 @@ int main(void) {
         cmocka_unit_test(its_target_is_asked_for_in_training_only),
         cmocka_unit_test(one_loss_must_not_be_auxiliary),
         cmocka_unit_test(a_metric_needs_its_layers),
+        cmocka_unit_test(a_metric_knows_the_auxiliary_loss),
         cmocka_unit_test(a_tap_runs_what_it_needs),
         cmocka_unit_test(what_does_not_run_need_not_fit),
         cmocka_unit_test(outputs_stand_in_the_order_of_layers),
