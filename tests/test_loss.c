@@ -446,7 +446,7 @@ static void expect_refusal(const char *text, fv_status status, const char *words
     fv_net *net = fv_net_parse(text, "bad.net");
     describe("%s", text);
     if (net)
-        expect_failure(fv_objective_open(&o, net), status, words);
+        expect_failure(fv_objective_open(&o, net, true), status, words);
     else
         expect_message(words);
     fv_net_free(net);
@@ -483,7 +483,7 @@ static void test_through_views(void **state) {
     fv_objective o;
     fv_net *net = fv_net_parse("input 2x3\nsigmoid\nflatten\nloss focal\n", "view.net");
     assert_non_null(net);
-    assert_int_equal(fv_objective_open(&o, net), FV_OK);
+    assert_int_equal(fv_objective_open(&o, net, true), FV_OK);
     assert_true(o.plan[0].node == 1 && o.plan[0].raw);
     fv_objective_close(&o);
     fv_net_free(net);

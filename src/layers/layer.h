@@ -161,6 +161,7 @@ typedef struct fv_layer_type {
     bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
                            in inference: batch_norm */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
+    bool identity;      /* at inference its output is its input, and so it is a view then: dropout */
     /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
     fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference);
