@@ -665,7 +665,7 @@ static void does_not_fit(void **state) {
     float fitted[64];
     expect_failure(fit(FV_RESIZE_NONE, picture(4, 5, 1), v, picture(4, 4, 1), fitted), FV_SHAPE,
                    "a picture of 4x5x1 does not fit the net's input of 4x4x1; resize it, or write "
-                   "resize=bilinear");
+                   "resize=antialias");
     expect_failure(fit(FV_RESIZE_BILINEAR, picture(4, 4, 2), v, picture(4, 4, 3), fitted), FV_SHAPE,
                    "4x4x2 does not fit the net's input of 4x4x3");
     fv_shape vector = {.channels = 16}, signal = {.rank = 1, .size = {16}, .channels = 1};
