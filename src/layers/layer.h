@@ -227,6 +227,11 @@ fv_status fv_set_size(int64_t size, const fv_shape *input, int *output);
 fv_status fv_infer_same(const void *options, const fv_shape *inputs, int count,
                         fv_inference *inference);
 
+/* The input line's y = (x * scale - mean) / deviation: a gradient by `count` values y, whole
+ * samples, becomes that by x. */
+void fv_input_gradient(const fv_input_options *options, const fv_kernels *kernels, size_t count,
+                       real *gradient);
+
 /* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
 fv_init fv_init_or(fv_init init, fv_init_kind fallback);
 

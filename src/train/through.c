@@ -146,7 +146,6 @@ void fv_through_backward(fv_through *t, int samples, real *gradient) {
     size_t count = fv_shape_count(&t->runner.plan.nodes[0].shape) * (size_t)samples;
     fv_runner_backward(&t->runner, &run);
     real *inner = fv_runner_output_gradient(&t->runner, 0);
-    if (input->scale != 0 && input->scale != 1)
-        t->runner.plan.kernels->scale(count, (real)input->scale, inner);
+    fv_input_gradient(input, t->runner.plan.kernels, count, inner);
     t->runner.plan.kernels->add(count, inner, gradient);
 }
