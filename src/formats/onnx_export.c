@@ -1,0 +1,286 @@
+/* A net as an ONNX model: a table says which function writes the nodes of which layer type; this
+ * file walks the layers, hands each its inputs in the order that it wants, and adds activations.
+ * Called by the public fv_export. */
+#include "formats/onnx_export.h"
+#include "base/text.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- What layers ask for -----------------------------------------------------------------------
+ */
+
+const fv_shape *fv_onnx_shape_in(const fv_onnx_call *c, int input) {
+    return &c->net->nodes[c->node->inputs[input]].output;
+}
+
+/* Sizes that were folded into a vector; false where its order is the same with the channels first.
+ */
+static bool folded_sizes(const fv_shape *shape, int64_t sizes[3], int *rank, int64_t *channels) {
+    int64_t places = 1;
+    for (*rank = 0; *rank < 3 && shape->size[*rank] > 0; ++*rank)
+        places *= sizes[*rank] = shape->size[*rank];
+    *channels = shape->channels / places;
+    return shape->rank == 0 && places > 1 && *channels > 1;
+}
+
+/* N, channels, sizes from or to N, sizes, channels: a vector of one order from the other. */
+static int reorder(fv_onnx *g, const fv_shape *shape, int x, bool to_folded) {
+    int64_t sizes[3], channels, split[5] = {0};
+    int rank;
+    folded_sizes(shape, sizes, &rank, &channels);
+    split[to_folded ? 1 + rank : 1] = channels;
+    for (int i = 0; i < rank; i++)
+        split[(to_folded ? 1 : 2) + i] = sizes[i];
+    int parts = fv_onnx_reshape(g, x, 2 + rank, split);
+    int turned =
+        to_folded ? fv_onnx_channels_first(g, parts, rank) : fv_onnx_channels_last(g, parts, rank);
+    return fv_onnx_1(g, "Flatten", turned);
+}
+
+/* The output of node n in our order, made of the folded one where there is no other. */
+static int value_of(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
+    if (results[n].value == FV_ONNX_NONE)
+        results[n].value = reorder(g, &net->nodes[n].output, results[n].folded, false);
+    return results[n].value;
+}
+
+int fv_onnx_in(const fv_onnx_call *c, int input) {
+    return value_of(c->graph, c->net, c->results, c->node->inputs[input]);
+}
+
+int fv_onnx_folded_in(const fv_onnx_call *c, int input) {
+    const fv_shape *shape = fv_onnx_shape_in(c, input);
+    fv_onnx_result *result = &c->results[c->node->inputs[input]];
+    int64_t sizes[3], channels;
+    int rank;
+    if (!folded_sizes(shape, sizes, &rank, &channels))
+        return fv_onnx_in(c, input);
+    if (result->folded == FV_ONNX_NONE)
+        result->folded = reorder(c->graph, shape, result->value, true);
+    return result->folded;
+}
+
+const fv_weight *fv_onnx_find_weight(const fv_onnx_call *c, const char *name) {
+    for (int w = 0; w < c->node->weight_count; w++)
+        if (strcmp(c->node->weights[w].spec.name, name) == 0)
+            return &c->node->weights[w];
+    return NULL;
+}
+
+int fv_onnx_weight_in(const fv_onnx_call *c, const char *name) {
+    const fv_weight *weight = fv_onnx_find_weight(c, name);
+    return weight ? fv_onnx_weight(c->graph, c->net, weight, 0, NULL) : FV_ONNX_NONE;
+}
+
+int fv_onnx_channel_weight(const fv_onnx_call *c, const char *name, int rank) {
+    const fv_weight *weight = fv_onnx_find_weight(c, name);
+    size_t size[4] = {weight ? weight->count : 0, 1, 1, 1};
+    return weight ? fv_onnx_weight(c->graph, c->net, weight, 1 + rank, size) : FV_ONNX_NONE;
+}
+
+int fv_onnx_refuse(const fv_onnx_call *c, const char *format, ...) {
+    char reason[400];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(reason, sizeof reason, format, values);
+    va_end(values);
+    if (c->graph->status == FV_OK)
+        c->graph->status =
+            fv_fail(FV_UNSUPPORTED, "%s has no ONNX form: %s", c->node->type->name, reason);
+    return FV_ONNX_NONE;
+}
+
+/* ---- The layers --------------------------------------------------------------------------------
+ */
+
+/* One number, or one for each channel. */
+static int channel_numbers(const fv_onnx_call *c, const char *word, const double *numbers,
+                           int count) {
+    if (count == 1)
+        return fv_onnx_number(c->graph, numbers[0]);
+    size_t size[4] = {(size_t)count, 1, 1, 1};
+    float *floats = c->graph->status ? NULL : fv_alloc((size_t)count, sizeof *floats);
+    for (int i = 0; i < count && floats; i++)
+        floats[i] = (float)numbers[i];
+    return fv_onnx_floats(c->graph, word, 1 + c->node->output.rank, size, floats);
+}
+
+/* y = (x scale - mean) / deviation: the model takes values as they are in the data. */
+static int input_layer(const fv_onnx_call *c) {
+    const fv_input_options *o = c->node->options;
+    fv_onnx *g = c->graph;
+    int x = fv_onnx_input(g, c->node->name, &c->node->output);
+    if (o->scale != 0 && o->scale != 1)
+        x = fv_onnx_2(g, "Mul", x, fv_onnx_number(g, o->scale));
+    if (o->means > 0)
+        x = fv_onnx_2(g, "Sub", x, channel_numbers(c, "mean", o->mean, o->means));
+    if (o->deviations > 0)
+        x = fv_onnx_2(g, "Div", x, channel_numbers(c, "deviation", o->deviation, o->deviations));
+    return x;
+}
+
+/* Activations of their own, which the walk adds as it adds any layer's; dropout and noise. */
+static int unchanged(const fv_onnx_call *c) {
+    const fv_onnx_result *in = &c->results[c->node->inputs[0]];
+    return in->value != FV_ONNX_NONE ? in->value : in->folded;
+}
+
+/* Our vectors have the channels last, ONNX's flattened ones first: the order is put right where
+ * somebody needs ours. */
+static int flatten(const fv_onnx_call *c) {
+    return fv_onnx_shape_in(c, 0)->rank == 0 ? unchanged(c)
+                                             : fv_onnx_1(c->graph, "Flatten", fv_onnx_in(c, 0));
+}
+
+/* How a layer's output is ordered: as ours, channels first, or as its input is. */
+typedef enum value_order { OURS, FOLDED, AS_INPUT } value_order;
+
+static const struct {
+    const char *type;
+    fv_onnx_layer *write;
+    value_order order;
+} layers[] = {
+    {"input", input_layer, OURS},
+    {"conv", fv_onnx_conv, OURS},
+    {"depthwise_conv", fv_onnx_depthwise_conv, OURS},
+    {"separable_conv", fv_onnx_separable_conv, OURS},
+    {"conv_transpose", fv_onnx_conv_transpose, OURS},
+    {"local", fv_onnx_local, OURS},
+    {"maxpool", fv_onnx_maxpool, OURS},
+    {"avgpool", fv_onnx_avgpool, OURS},
+    {"global_maxpool", fv_onnx_global_maxpool, OURS},
+    {"global_avgpool", fv_onnx_global_avgpool, OURS},
+    {"adaptive_maxpool", fv_onnx_adaptive_maxpool, OURS},
+    {"adaptive_avgpool", fv_onnx_adaptive_avgpool, OURS},
+    {"subsample", fv_onnx_subsample, OURS},
+    {"rbf", fv_onnx_rbf, OURS},
+    {"constant", fv_onnx_constant, OURS},
+    {"dense", fv_onnx_dense, OURS},
+    {"flatten", flatten, FOLDED},
+    {"reshape", fv_onnx_reshape_layer, OURS},
+    {"permute", fv_onnx_permute, OURS},
+    {"pad", fv_onnx_pad_layer, OURS},
+    {"crop", fv_onnx_crop, OURS},
+    {"slice", fv_onnx_slice, OURS},
+    {"concat", fv_onnx_concat, OURS},
+    {"add", fv_onnx_add, OURS},
+    {"multiply", fv_onnx_multiply, OURS},
+    {"maximum", fv_onnx_maximum, OURS},
+    {"upsample", fv_onnx_upsample, OURS},
+    {"depth_to_space", fv_onnx_depth_to_space, OURS},
+    {"space_to_depth", fv_onnx_space_to_depth, OURS},
+    {"dropout", unchanged, AS_INPUT},
+    {"spatial_dropout", unchanged, AS_INPUT},
+    {"gaussian_noise", unchanged, AS_INPUT},
+    {"relu", unchanged, AS_INPUT},
+    {"sigmoid", unchanged, AS_INPUT},
+    {"tanh", unchanged, AS_INPUT},
+    {"softmax", unchanged, AS_INPUT},
+    {"relu6", unchanged, AS_INPUT},
+    {"leaky_relu", unchanged, AS_INPUT},
+    {"elu", unchanged, AS_INPUT},
+    {"selu", unchanged, AS_INPUT},
+    {"gelu", unchanged, AS_INPUT},
+    {"gelu_tanh", unchanged, AS_INPUT},
+    {"silu", unchanged, AS_INPUT},
+    {"mish", unchanged, AS_INPUT},
+    {"hard_sigmoid", unchanged, AS_INPUT},
+    {"hard_swish", unchanged, AS_INPUT},
+    {"softplus", unchanged, AS_INPUT},
+    {"softsign", unchanged, AS_INPUT},
+    {"scaled_tanh", unchanged, AS_INPUT},
+    {"log_softmax", unchanged, AS_INPUT},
+    {"prelu", fv_onnx_prelu, OURS},
+    {"batch_norm", fv_onnx_batch_norm, OURS},
+    {"layer_norm", fv_onnx_layer_norm, OURS},
+    {"group_norm", fv_onnx_group_norm, OURS},
+    {"instance_norm", fv_onnx_instance_norm, OURS},
+    {"rms_norm", fv_onnx_rms_norm, OURS},
+    {"lrn", fv_onnx_lrn, OURS},
+    {"l2_normalize", fv_onnx_l2_normalize, OURS},
+};
+
+/* Whether a vector that a layer gives has its channels first. */
+static bool gives_folded(const fv_onnx_call *c, value_order order) {
+    int64_t sizes[3], channels;
+    int rank;
+    if (!folded_sizes(&c->node->output, sizes, &rank, &channels))
+        return false;
+    bool from_vector = c->node->input_count > 0 && fv_onnx_shape_in(c, 0)->rank == 0;
+    if (order == AS_INPUT || (order == FOLDED && from_vector))
+        return c->results[c->node->inputs[0]].value == FV_ONNX_NONE;
+    return order == FOLDED;
+}
+
+/* Adds the nodes of layer n; its last value gets the layer's name. */
+static fv_status add_layer(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
+    const fv_node *node = &net->nodes[n];
+    fv_onnx_call call = {.graph = g, .net = net, .node = node, .results = results};
+    char place[128];
+    g->prefix = node->name;
+    g->first = g->value_count;
+    results[n] = (fv_onnx_result){FV_ONNX_NONE, FV_ONNX_NONE};
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        if (strcmp(layers[i].type, node->type->name) != 0)
+            continue;
+        bool folded = gives_folded(&call, layers[i].order);
+        int value = layers[i].write(&call);
+        value = fv_onnx_activate(g, node->activation, node->activation_constant, value);
+        *(folded ? &results[n].folded : &results[n].value) = value;
+        if (g->status == FV_OK && n > 0 && (size_t)value >= g->first)
+            fv_onnx_rename(g, value, node->name);
+        return g->status ? fv_fail_in(g->status, "%s", fv_node_place(net, node, place)) : FV_OK;
+    }
+    return fv_fail(FV_UNSUPPORTED, "%s: %s layers have no ONNX form",
+                   fv_node_place(net, node, place), node->type->name);
+}
+
+/* ---- Outputs, classes --------------------------------------------------------------------------
+ */
+
+/* Makes node n's value an output called as the layer is: a copy where the value has another layer's
+ * name, and where the input has this one's. */
+static void add_output(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
+    const fv_node *node = &net->nodes[n];
+    g->prefix = node->name;
+    g->first = 0;
+    int value = value_of(g, net, results, n);
+    bool named = g->status == FV_OK && !strchr(g->values[value], ':');
+    if (n == 0 || (named && strcmp(g->values[value], node->name) != 0))
+        value = fv_onnx_1(g, "Identity", value);
+    if (n > 0)
+        fv_onnx_rename(g, value, node->name);
+    fv_onnx_output(g, value, &node->output);
+}
+
+static fv_status add_classes(fv_onnx *g, const fv_net *net) {
+    fv_text doc = {0};
+    if (net->class_count == 0)
+        return FV_OK;
+    fv_text_add(&doc, "The classes of the last layer, in the order of its channels: ");
+    for (int i = 0; i < net->class_count; i++)
+        fv_text_add(&doc, "%s%s", i > 0 ? ", " : "", net->class_names[i]);
+    g->doc = fv_text_take(&doc);
+    return g->doc ? fv_classes_to_json(net, &g->classes) : FV_MEMORY;
+}
+
+fv_status fv_onnx_export(const fv_net *net, const char *path) {
+    if (!net->built)
+        return fv_fail(FV_INVALID, "the net is not built yet and has no weights to write: call "
+                                   "fv_net_build first");
+    fv_onnx graph = {0};
+    fv_onnx_result *results = fv_alloc((size_t)net->count, sizeof *results);
+    fv_status status = results ? FV_OK : FV_MEMORY;
+    for (int n = 0; n < net->count && status == FV_OK; n++)
+        status = add_layer(&graph, net, results, n);
+    if (status == FV_OK)
+        add_output(&graph, net, results, net->count - 1);
+    if (status == FV_OK)
+        status = graph.status ? graph.status : add_classes(&graph, net);
+    if (status == FV_OK)
+        status = fv_onnx_write(&graph, path);
+    fv_onnx_free(&graph);
+    fv_free(results);
+    return status;
+}
