@@ -94,30 +94,33 @@ int fv_onnx_refuse(const fv_onnx_call *c, const char *format, ...) {
 /* ---- The layers --------------------------------------------------------------------------------
  */
 
-/* One number, or one for each channel. */
-static int channel_numbers(const fv_onnx_call *c, const char *word, const double *numbers,
-                           int count) {
+/* x op the numbers: one, or one for each channel; x itself where all of them are `nothing`. */
+static int by_channel(const fv_onnx_call *c, const char *op, int x, const double *numbers,
+                      int count, double nothing) {
+    fv_onnx *g = c->graph;
+    bool needed = false;
+    for (int i = 0; i < count; i++)
+        needed = needed || numbers[i] != nothing;
+    if (!needed)
+        return x;
     if (count == 1)
-        return fv_onnx_number(c->graph, numbers[0]);
+        return fv_onnx_2(g, op, x, fv_onnx_number(g, numbers[0]));
     size_t size[4] = {(size_t)count, 1, 1, 1};
-    float *floats = c->graph->status ? NULL : fv_alloc((size_t)count, sizeof *floats);
+    float *floats = g->status ? NULL : fv_alloc((size_t)count, sizeof *floats);
     for (int i = 0; i < count && floats; i++)
         floats[i] = (float)numbers[i];
-    return fv_onnx_floats(c->graph, word, 1 + c->node->output.rank, size, floats);
+    return fv_onnx_2(g, op, x,
+                     fv_onnx_floats(g, "numbers", 1 + c->node->output.rank, size, floats));
 }
 
 /* y = (x scale - mean) / deviation: the model takes values as they are in the data. */
 static int input_layer(const fv_onnx_call *c) {
     const fv_input_options *o = c->node->options;
-    fv_onnx *g = c->graph;
-    int x = fv_onnx_input(g, c->node->name, &c->node->output);
-    if (o->scale != 0 && o->scale != 1)
-        x = fv_onnx_2(g, "Mul", x, fv_onnx_number(g, o->scale));
-    if (o->means > 0)
-        x = fv_onnx_2(g, "Sub", x, channel_numbers(c, "mean", o->mean, o->means));
-    if (o->deviations > 0)
-        x = fv_onnx_2(g, "Div", x, channel_numbers(c, "deviation", o->deviation, o->deviations));
-    return x;
+    int x = fv_onnx_input(c->graph, c->node->name, &c->node->output);
+    if (o->scale != 0)
+        x = by_channel(c, "Mul", x, &o->scale, 1, 1);
+    x = by_channel(c, "Sub", x, o->mean, o->means, 0);
+    return by_channel(c, "Div", x, o->deviation, o->deviations, 1);
 }
 
 /* Activations of their own, which the walk adds as it adds any layer's; dropout and noise. */
@@ -129,8 +132,8 @@ static int unchanged(const fv_onnx_call *c) {
 /* Our vectors have the channels last, ONNX's flattened ones first: the order is put right where
  * somebody needs ours. */
 static int flatten(const fv_onnx_call *c) {
-    return fv_onnx_shape_in(c, 0)->rank == 0 ? unchanged(c)
-                                             : fv_onnx_1(c->graph, "Flatten", fv_onnx_in(c, 0));
+    int x = fv_onnx_in(c, 0);
+    return fv_onnx_shape_in(c, 0)->rank == 0 ? x : fv_onnx_1(c->graph, "Flatten", x);
 }
 
 /* How a layer's output is ordered: as ours, channels first, or as its input is. */
@@ -207,10 +210,9 @@ static bool gives_folded(const fv_onnx_call *c, value_order order) {
     int rank;
     if (!folded_sizes(&c->node->output, sizes, &rank, &channels))
         return false;
-    bool from_vector = c->node->input_count > 0 && fv_onnx_shape_in(c, 0)->rank == 0;
-    if (order == AS_INPUT || (order == FOLDED && from_vector))
+    if (order == AS_INPUT)
         return c->results[c->node->inputs[0]].value == FV_ONNX_NONE;
-    return order == FOLDED;
+    return order == FOLDED && fv_onnx_shape_in(c, 0)->rank > 0;
 }
 
 /* Adds the nodes of layer n; its last value gets the layer's name. */
