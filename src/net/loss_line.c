@@ -98,6 +98,8 @@ const fv_param fv_loss_params[] = {
      .help = "a trained model that output and target go through first"},
     {LOSS(layer), .type = FV_PARAM_NAME, .most = 64, .fallback_text = "its last",
      .help = "the layer of that model whose outputs are compared"},
+    {LOSS(auxiliary), .type = FV_PARAM_BOOL,
+     .help = "only helps training: left out of validation and tests"},
     {.key = NULL},
 };
 
@@ -151,7 +153,7 @@ const fv_param fv_tuning_params[] = {
 /* ---- Adding ------------------------------------------------------------------------------------
  */
 
-static fv_status check_node(const fv_net *net, int node, const char *what) {
+fv_status fv_net_check_node(const fv_net *net, int node, const char *what) {
     if (net->built && atomic_load(&net->users) != 0)
         return fv_fail(FV_BUSY, "a %s cannot be added while the net is in use", what);
     return node >= 0 && node < net->count
@@ -180,6 +182,9 @@ static bool is_given(const fv_param *param, const void *options, const void *not
     return differs;
 }
 
+/* The options of every type. */
+static const char common[] = "type of target weight auxiliary";
+
 /* An option that the type does not have must not be given. */
 static fv_status check_keys(const char *what, const fv_judge_type *types, const fv_param *params,
                             const void *options, const void *nothing, const char *name) {
@@ -187,7 +192,7 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
     while (type->name && strcmp(type->name, name) != 0)
         type++;
     for (const fv_param *param = params; type->name && param->key; param++)
-        if (!has_word("type of target weight", param->key) && !has_word(type->keys, param->key) &&
+        if (!has_word(common, param->key) && !has_word(type->keys, param->key) &&
             is_given(param, options, nothing))
             return fv_fail(FV_INVALID, "%s %s has no option %s; it has %s", what, name, param->key,
                            *type->keys ? type->keys : "none of its own");
@@ -195,7 +200,7 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
 }
 
 fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options, int line) {
-    fv_status status = check_node(net, node, "loss");
+    fv_status status = fv_net_check_node(net, node, "loss");
     if (!status)
         status = fv_params_check(fv_loss_params, options);
     if (!status)
@@ -208,11 +213,13 @@ fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options,
     if (!status)
         net->losses[net->loss_count++] =
             (fv_net_loss){.options = *options, .node = node, .line = line};
+    if (!status && net->built)
+        fv_net_find_outputs(net);
     return status;
 }
 
 fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *options, int line) {
-    fv_status status = check_node(net, node, "metric");
+    fv_status status = fv_net_check_node(net, node, "metric");
     if (!status)
         status = fv_params_check(fv_metric_params, options);
     if (!status)
@@ -226,6 +233,8 @@ fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *opti
     if (!status)
         net->metrics[net->metric_count++] =
             (fv_net_metric){.options = *options, .node = node, .line = line};
+    if (!status && net->built)
+        fv_net_find_outputs(net);
     return status;
 }
 
@@ -254,7 +263,7 @@ fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_options *o
 }
 
 fv_status fv_tune(fv_net *net, fv_tensor layer, const fv_tuning *tuning) {
-    fv_status status = check_node(net, layer, "tuning");
+    fv_status status = fv_net_check_node(net, layer, "tuning");
     if (!status)
         status = fv_params_check(fv_tuning_params, tuning);
     if (!status && net->nodes[layer].weight_count == 0)

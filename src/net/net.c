@@ -242,8 +242,11 @@ fv_tensor fv_add_layer1(fv_net *net, const char *type, fv_tensor input, const vo
 /* ---- Asking -------------------------------------------------------------------------------------
  */
 
-fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs) {
+fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, const bool *wanted,
+                        fv_shape *shapes, int64_t *macs) {
     for (int n = 0; n < net->count; n++) {
+        if (wanted && !wanted[n])
+            continue;
         const fv_node *node = &net->nodes[n];
         fv_shape inputs[FV_MAX_INPUTS];
         for (int i = 0; i < node->input_count; i++)
@@ -281,7 +284,7 @@ static int64_t node_parameters(const fv_node *node) {
 int64_t fv_parameter_count(const fv_net *net) {
     int64_t count = 0;
     for (int n = 0; n < net->count; n++)
-        count += node_parameters(&net->nodes[n]);
+        count += net->nodes[n].training_only ? 0 : node_parameters(&net->nodes[n]);
     return count;
 }
 
@@ -315,7 +318,10 @@ fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *info) {
                             .detail = detail(node, text),
                             .output = node->output,
                             .macs = node->macs,
-                            .activations = node->type->view ? 0 : (int64_t)values};
+                            .activations = (int64_t)values,
+                            .training_only = node->training_only};
+    if (node->type->view || node->type->identity)
+        info->activations = 0;
     info->parameters = node_parameters(node);
     return FV_OK;
 }

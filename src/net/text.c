@@ -113,7 +113,7 @@ static fv_status fail_no_layer(const parser *p, const char *name, const char *wh
 }
 
 static fv_status fail_unknown_type(const char *word) {
-    enum { STATEMENTS = 3, MOST_TYPES = 200 };
+    enum { STATEMENTS = 4, MOST_TYPES = 200 };
     const char *names[MOST_TYPES + STATEMENTS + 1] = {NULL};
     int count = 0;
     while (fv_layer_types[count] && count < MOST_TYPES) {
@@ -123,6 +123,7 @@ static fv_status fail_unknown_type(const char *word) {
     names[count] = "train";
     names[count + 1] = "loss";
     names[count + 2] = "metric";
+    names[count + 3] = "output";
     return fv_fail_unknown("layer", word, names);
 }
 
@@ -492,6 +493,36 @@ static fv_status read_metric(parser *p, const char *word, char *cursor) {
                : status;
 }
 
+/* output a,b: layers above this line. */
+static fv_status read_output(const parser *p, const char *word, char *cursor) {
+    const char *list = next_word(&cursor), *rest = next_word(&cursor);
+    if (!list) {
+        return place(p, word, fv_fail(FV_INVALID, "output of which layer? write output NAME"));
+    }
+    if (rest) {
+        return place(p, rest,
+                     fv_fail(FV_INVALID,
+                             "unexpected \"%.40s\"; names stand with commas "
+                             "and without blanks, as in output a,b",
+                             rest));
+    }
+    fv_status status = FV_OK;
+    for (const char *start = list; status == FV_OK; start++) {
+        size_t size = strcspn(start, ",");
+        char name[FV_NAME_SIZE];
+        snprintf(name, sizeof name, "%.*s", (int)(size < 63 ? size : 63), start);
+        int node = size < sizeof name ? fv_net_find(p->net, name) : -1;
+        status = place(p, start,
+                       node < 0 ? fail_no_layer(p, name, " above this line")
+                                : fv_add_output(p->net, node));
+        start += size;
+        if (!*start) {
+            break;
+        }
+    }
+    return status;
+}
+
 /* [name:] type values, from p->words. */
 static fv_status read_statement(parser *p) {
     char *cursor = p->words, *word = next_word(&cursor), *name = NULL;
@@ -508,15 +539,18 @@ static fv_status read_statement(parser *p) {
         }
     }
     bool train = strcmp(word, "train") == 0, loss = strcmp(word, "loss") == 0;
-    if (!train && !loss && strcmp(word, "metric") != 0) {
+    bool output = strcmp(word, "output") == 0;
+    if (!train && !loss && !output && strcmp(word, "metric") != 0) {
         return read_layer(p, name, word, cursor);
     }
     if (name) {
-        return place(p, name, fv_fail(FV_INVALID, "a %s statement has no name", word));
+        return place(p, name,
+                     fv_fail(FV_INVALID, "%s %s statement has no name", output ? "an" : "a", word));
     }
-    return train  ? read_train(p, word, cursor)
-           : loss ? read_loss(p, word, cursor)
-                  : read_metric(p, word, cursor);
+    return train    ? read_train(p, word, cursor)
+           : loss   ? read_loss(p, word, cursor)
+           : output ? read_output(p, word, cursor)
+                    : read_metric(p, word, cursor);
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 
 enum { DEFAULT_BATCH = 128 }; /* speed only */
 
-fv_status fv_check_data(const fv_net *net, const fv_data *data) {
+fv_status fv_check_data(const fv_net *net, const fv_data *data, bool training) {
     const fv_shape *in = &net->nodes[0].output;
     fv_shape shape = fv_data_shape(data);
     fv_field fields[FV_MOST_FIELDS];
@@ -18,7 +18,7 @@ fv_status fv_check_data(const fv_net *net, const fv_data *data) {
                        fv_shape_text(in, text[0]), fv_data_place(data),
                        fv_shape_text(&shape, text[1]));
     int count = fv_data_fields(data, fields);
-    fv_status status = fv_objective_check(net, fields, count, fv_data_classes(data));
+    fv_status status = fv_objective_check(net, fields, count, fv_data_classes(data), training);
     return status ? fv_fail_in(status, "the data in %s", fv_data_place(data)) : FV_OK;
 }
 
@@ -73,12 +73,14 @@ static fv_batch read_batch(const reader *r, size_t first) {
 /* After objective and metrics are open: the runner that keeps what they read. */
 static fv_status open_runner(fv_evaluator *e, const fv_net *net, int batch, int threads, bool exact,
                              fv_pool *pool) {
+    static const char *const none[] = {NULL};
     fv_plan_loss losses[FV_MOST_LOSSES + 1 + 2 * FV_MOST_METRICS];
     memcpy(losses, e->objective.plan, sizeof e->objective.plan);
     fv_plan_options options = {.batch = batch ? batch : DEFAULT_BATCH,
                                .threads = threads ? threads : fv_default_threads(),
                                .exact = exact,
-                               .losses = losses};
+                               .losses = losses,
+                               .outputs = none};
     options.loss_count = fv_metrics_plan(&e->metrics, losses, e->objective.loss_count);
     fv_status status = fv_runner_open(&e->runner, net, &options, pool, false);
     if (!status)
@@ -90,7 +92,7 @@ static fv_status open_runner(fv_evaluator *e, const fv_net *net, int batch, int 
 static fv_status open_evaluator(fv_evaluator *e, const fv_net *net, int batch, int threads,
                                 bool exact, fv_pool *pool, int classes, int64_t *confusion) {
     *e = (fv_evaluator){.owns_pool = !pool};
-    fv_status status = fv_objective_open(&e->objective, net);
+    fv_status status = fv_objective_open(&e->objective, net, false);
     if (status)
         return status;
     status = confusion
@@ -155,7 +157,7 @@ static size_t batch_of(const fv_evaluator *e, const fv_data *data) {
 
 fv_status fv_evaluator_data(fv_evaluator *e, const fv_data *data, fv_score *score) {
     reader r;
-    fv_status status = fv_check_data(e->runner.plan.net, data);
+    fv_status status = fv_check_data(e->runner.plan.net, data, false);
     if (!status)
         status = open_reader(&r, data, batch_of(e, data));
     if (status)
@@ -253,7 +255,7 @@ static fv_status check_ensemble(const fv_evaluator *evaluators, int nets) {
         const fv_judged *judged = &o->terms[0].judged;
         const fv_shape *shape = &judged->shape;
         if (o->term_count != 1 || o->terms[0].type != &fv_loss_cross_entropy ||
-            judged->node != o->net->count - 1)
+            judged->node != o->net->main_output)
             return fv_fail(FV_INVALID,
                            "an ensemble averages probabilities of classes, but net %d has %s (each "
                            "net needs cross_entropy of its last layer, and no other loss)",
@@ -273,7 +275,7 @@ static fv_status evaluate_acquired(const fv_net *const *nets, int count, const f
     fv_status status = evaluators ? FV_OK : FV_MEMORY;
     int opened = 0;
     for (; !status && opened < count; opened += !status) {
-        status = fv_check_data(nets[opened], data);
+        status = fv_check_data(nets[opened], data, false);
         if (!status)
             status = fv_evaluator_open(&evaluators[opened], nets[opened], batch, threads, exact,
                                        opened ? evaluators[0].runner.pool : NULL);

@@ -162,9 +162,9 @@ static fv_status resolve(fit *f) {
     if (!status && f->validate)
         status = fv_data_fit(f->net, &f->validate, &f->resized[1]);
     if (!status)
-        status = fv_check_data(f->net, f->data);
+        status = fv_check_data(f->net, f->data, true);
     if (!status && f->validate)
-        status = fv_check_data(f->net, f->validate);
+        status = fv_check_data(f->net, f->validate, false);
     return status ? status : count_steps(f);
 }
 
