@@ -267,22 +267,34 @@ static fv_status add_classes(fv_onnx *g, const fv_net *net) {
     return g->doc ? fv_classes_to_json(net, &g->classes) : FV_MEMORY;
 }
 
+/* The layers that the outputs need, in their order, and the outputs. */
+static fv_status add_net(fv_onnx *g, const fv_net *net, fv_onnx_result *results, bool *needed) {
+    for (int n = 0; n < net->count; n++)
+        needed[n] = fv_net_is_output(net, n);
+    fv_net_mark_needed(net, needed);
+    for (int n = 0; n < net->count; n++) {
+        fv_status status = needed[n] ? add_layer(g, net, results, n) : FV_OK;
+        if (status != FV_OK)
+            return status;
+    }
+    for (int n = 0; n < net->count; n++)
+        if (fv_net_is_output(net, n))
+            add_output(g, net, results, n);
+    return g->status ? g->status : add_classes(g, net);
+}
+
 fv_status fv_onnx_export(const fv_net *net, const char *path) {
     if (!net->built)
         return fv_fail(FV_INVALID, "the net is not built yet and has no weights to write: call "
                                    "fv_net_build first");
     fv_onnx graph = {0};
     fv_onnx_result *results = fv_alloc((size_t)net->count, sizeof *results);
-    fv_status status = results ? FV_OK : FV_MEMORY;
-    for (int n = 0; n < net->count && status == FV_OK; n++)
-        status = add_layer(&graph, net, results, n);
-    if (status == FV_OK)
-        add_output(&graph, net, results, net->count - 1);
-    if (status == FV_OK)
-        status = graph.status ? graph.status : add_classes(&graph, net);
+    bool *needed = fv_alloc((size_t)net->count, sizeof *needed);
+    fv_status status = results && needed ? add_net(&graph, net, results, needed) : FV_MEMORY;
     if (status == FV_OK)
         status = fv_onnx_write(&graph, path);
     fv_onnx_free(&graph);
     fv_free(results);
+    fv_free(needed);
     return status;
 }

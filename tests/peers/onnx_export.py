@@ -28,7 +28,8 @@ PICTURE, SIGNAL, VOLUME, VECTOR = "input 9x8x6", "input 23x6", "input 5x6x7x4", 
 ACTIVATIONS = ["relu", "sigmoid", "tanh", "softmax", "relu6", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu",
                "mish", "hard_sigmoid", "hard_swish", "softplus", "softsign", "scaled_tanh", "log_softmax"]
 INPUTS = {"input 9x8x3 scale=1/255": None, "input 9x8x3 scale=0.5 mean=0.3": None, "input 9x8x3 mean=0.1,0.2,0.3": None,
-          "input 7x3 mean=0.1,0.2,0.3": None, "input 5 scale=3 mean=1": None,
+          "input 7x3 mean=0.1,0.2,0.3": None, "input 5 scale=3 mean=1": None, "input 9x8x3 scale=1/255 mean=0.4,0.5,0.6 deviation=0.2,0.3,0.4": None,
+          "input 7 deviation=0.3": None,
           "input *x*x3 scale=1/127.5 mean=1": (11, 9, 3)}
 WINDOWS = ["3x3", "3x2 stride=2x1", "3x3 padding=same", "3x3 padding=same stride=2", "4x3 padding=same_lower stride=3x2",
            "3x3 padding=same_lower"]
@@ -140,6 +141,16 @@ def cases():
         add("depth_to_space", f"input *x12/depth_to_space 3 order={order}", shape=(5, 12))
     add("space_to_depth", "input *x*x3/space_to_depth 2", shape=(6, 4, 3))
     add("space_to_depth", "input *x3/space_to_depth 2 order=crd", shape=(6, 3))
+
+    add("constant", f"{PICTURE}/c: constant 9x8x6/add from=input1,c", f"{PICTURE}/constant 5", f"{VECTOR}/constant 2x3x4 learn=true",
+        f"{PICTURE}/flatten/constant 7x2", f"{PICTURE}/c: constant 6/multiply from=input1,c")
+    for line in ["channels_before=1 channels_after=2", "1:0 channels_after=3 value=2"]:
+        add("pad", f"{PICTURE}/pad {line}", f"{SIGNAL}/pad {line}")
+    add("pad", f"{VECTOR}/pad channels_before=2 channels_after=1 value=5")
+    add("output", f"{PICTURE}/a: conv 3 3 relu/b: flatten/dense 4 softmax/output a,b", f"{PICTURE}/a: dropout 0.3/b: conv 2 1/output a,b",
+        f"{PICTURE}/conv 3 3/flatten/d: dropout 0.2/output flatten1,d", "input 6x5x3 scale=2/conv 2 1/output input1",
+        f"{PICTURE}/conv 4 3/a: flatten/b: dense 3 softmax/c: flatten from=conv1/dense 5 softmax from=c/"
+        "loss cross_entropy of=b auxiliary=true/loss cross_entropy")
 
     for kind, line in [("dropout", "0.5"), ("spatial_dropout", "0.3"), ("gaussian_noise", "0.2")]:
         add(kind, f"{PICTURE}/{kind} {line}", f"{PICTURE}/{kind} {line}/conv 3 3")
