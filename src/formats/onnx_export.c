@@ -10,7 +10,7 @@
 /* ---- What layers ask for -----------------------------------------------------------------------
  */
 
-const fv_shape *fv_onnx_shape_in(const fv_onnx_call *c, int input) {
+const fv_shape *fv_export_shape_in(const fv_export_call *c, int input) {
     return &c->net->nodes[c->node->inputs[input]].output;
 }
 
@@ -25,61 +25,61 @@ static bool folded_sizes(const fv_shape *shape, int64_t sizes[3], int *rank, int
 }
 
 /* N, channels, sizes from or to N, sizes, channels: a vector of one order from the other. */
-static int reorder(fv_onnx *g, const fv_shape *shape, int x, bool to_folded) {
+static int reorder(fv_export_graph *g, const fv_shape *shape, int x, bool to_folded) {
     int64_t sizes[3], channels, split[5] = {0};
     int rank;
     folded_sizes(shape, sizes, &rank, &channels);
     split[to_folded ? 1 + rank : 1] = channels;
     for (int i = 0; i < rank; i++)
         split[(to_folded ? 1 : 2) + i] = sizes[i];
-    int parts = fv_onnx_reshape(g, x, 2 + rank, split);
-    int turned =
-        to_folded ? fv_onnx_channels_first(g, parts, rank) : fv_onnx_channels_last(g, parts, rank);
-    return fv_onnx_1(g, "Flatten", turned);
+    int parts = fv_export_reshape(g, x, 2 + rank, split);
+    int turned = to_folded ? fv_export_channels_first(g, parts, rank)
+                           : fv_export_channels_last(g, parts, rank);
+    return fv_export_1(g, "Flatten", turned);
 }
 
 /* The output of node n in our order, made of the folded one where there is no other. */
-static int value_of(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
-    if (results[n].value == FV_ONNX_NONE)
+static int value_of(fv_export_graph *g, const fv_net *net, fv_export_result *results, int n) {
+    if (results[n].value == FV_EXPORT_NONE)
         results[n].value = reorder(g, &net->nodes[n].output, results[n].folded, false);
     return results[n].value;
 }
 
-int fv_onnx_in(const fv_onnx_call *c, int input) {
+int fv_export_in(const fv_export_call *c, int input) {
     return value_of(c->graph, c->net, c->results, c->node->inputs[input]);
 }
 
-int fv_onnx_folded_in(const fv_onnx_call *c, int input) {
-    const fv_shape *shape = fv_onnx_shape_in(c, input);
-    fv_onnx_result *result = &c->results[c->node->inputs[input]];
+int fv_export_folded_in(const fv_export_call *c, int input) {
+    const fv_shape *shape = fv_export_shape_in(c, input);
+    fv_export_result *result = &c->results[c->node->inputs[input]];
     int64_t sizes[3], channels;
     int rank;
     if (!folded_sizes(shape, sizes, &rank, &channels))
-        return fv_onnx_in(c, input);
-    if (result->folded == FV_ONNX_NONE)
+        return fv_export_in(c, input);
+    if (result->folded == FV_EXPORT_NONE)
         result->folded = reorder(c->graph, shape, result->value, true);
     return result->folded;
 }
 
-const fv_weight *fv_onnx_find_weight(const fv_onnx_call *c, const char *name) {
+const fv_weight *fv_export_find_weight(const fv_export_call *c, const char *name) {
     for (int w = 0; w < c->node->weight_count; w++)
         if (strcmp(c->node->weights[w].spec.name, name) == 0)
             return &c->node->weights[w];
     return NULL;
 }
 
-int fv_onnx_weight_in(const fv_onnx_call *c, const char *name) {
-    const fv_weight *weight = fv_onnx_find_weight(c, name);
-    return weight ? fv_onnx_weight(c->graph, c->net, weight, 0, NULL) : FV_ONNX_NONE;
+int fv_export_weight_in(const fv_export_call *c, const char *name) {
+    const fv_weight *weight = fv_export_find_weight(c, name);
+    return weight ? fv_export_weight(c->graph, c->net, weight, 0, NULL) : FV_EXPORT_NONE;
 }
 
-int fv_onnx_channel_weight(const fv_onnx_call *c, const char *name, int rank) {
-    const fv_weight *weight = fv_onnx_find_weight(c, name);
+int fv_export_channel_weight(const fv_export_call *c, const char *name, int rank) {
+    const fv_weight *weight = fv_export_find_weight(c, name);
     size_t size[4] = {weight ? weight->count : 0, 1, 1, 1};
-    return weight ? fv_onnx_weight(c->graph, c->net, weight, 1 + rank, size) : FV_ONNX_NONE;
+    return weight ? fv_export_weight(c->graph, c->net, weight, 1 + rank, size) : FV_EXPORT_NONE;
 }
 
-int fv_onnx_refuse(const fv_onnx_call *c, const char *format, ...) {
+int fv_export_refuse(const fv_export_call *c, const char *format, ...) {
     char reason[400];
     va_list values;
     va_start(values, format);
@@ -88,35 +88,35 @@ int fv_onnx_refuse(const fv_onnx_call *c, const char *format, ...) {
     if (c->graph->status == FV_OK)
         c->graph->status =
             fv_fail(FV_UNSUPPORTED, "%s has no ONNX form: %s", c->node->type->name, reason);
-    return FV_ONNX_NONE;
+    return FV_EXPORT_NONE;
 }
 
 /* ---- The layers --------------------------------------------------------------------------------
  */
 
 /* x op the numbers: one, or one for each channel; x itself where all of them are `nothing`. */
-static int by_channel(const fv_onnx_call *c, const char *op, int x, const double *numbers,
+static int by_channel(const fv_export_call *c, const char *op, int x, const double *numbers,
                       int count, double nothing) {
-    fv_onnx *g = c->graph;
+    fv_export_graph *g = c->graph;
     bool needed = false;
     for (int i = 0; i < count; i++)
         needed = needed || numbers[i] != nothing;
     if (!needed)
         return x;
     if (count == 1)
-        return fv_onnx_2(g, op, x, fv_onnx_number(g, numbers[0]));
+        return fv_export_2(g, op, x, fv_export_number(g, numbers[0]));
     size_t size[4] = {(size_t)count, 1, 1, 1};
     float *floats = g->status ? NULL : fv_alloc((size_t)count, sizeof *floats);
     for (int i = 0; i < count && floats; i++)
         floats[i] = (float)numbers[i];
-    return fv_onnx_2(g, op, x,
-                     fv_onnx_floats(g, "numbers", 1 + c->node->output.rank, size, floats));
+    return fv_export_2(g, op, x,
+                       fv_export_floats(g, "numbers", 1 + c->node->output.rank, size, floats));
 }
 
 /* y = (x scale - mean) / deviation: the model takes values as they are in the data. */
-static int input_layer(const fv_onnx_call *c) {
+static int input_layer(const fv_export_call *c) {
     const fv_input_options *o = c->node->options;
-    int x = fv_onnx_input(c->graph, c->node->name, &c->node->output);
+    int x = fv_export_input(c->graph, c->node->name, &c->node->output);
     if (o->scale != 0)
         x = by_channel(c, "Mul", x, &o->scale, 1, 1);
     x = by_channel(c, "Sub", x, o->mean, o->means, 0);
@@ -124,16 +124,16 @@ static int input_layer(const fv_onnx_call *c) {
 }
 
 /* Activations of their own, which the walk adds as it adds any layer's; dropout and noise. */
-static int unchanged(const fv_onnx_call *c) {
-    const fv_onnx_result *in = &c->results[c->node->inputs[0]];
-    return in->value != FV_ONNX_NONE ? in->value : in->folded;
+static int unchanged(const fv_export_call *c) {
+    const fv_export_result *in = &c->results[c->node->inputs[0]];
+    return in->value != FV_EXPORT_NONE ? in->value : in->folded;
 }
 
 /* Our vectors have the channels last, ONNX's flattened ones first: the order is put right where
  * somebody needs ours. */
-static int flatten(const fv_onnx_call *c) {
-    int x = fv_onnx_in(c, 0);
-    return fv_onnx_shape_in(c, 0)->rank == 0 ? x : fv_onnx_1(c->graph, "Flatten", x);
+static int flatten(const fv_export_call *c) {
+    int x = fv_export_in(c, 0);
+    return fv_export_shape_in(c, 0)->rank == 0 ? x : fv_export_1(c->graph, "Flatten", x);
 }
 
 /* How a layer's output is ordered: as ours, channels first, or as its input is. */
@@ -141,38 +141,38 @@ typedef enum value_order { OURS, FOLDED, AS_INPUT } value_order;
 
 static const struct {
     const char *type;
-    fv_onnx_layer *write;
+    fv_export_layer *write;
     value_order order;
 } layers[] = {
     {"input", input_layer, OURS},
-    {"conv", fv_onnx_conv, OURS},
-    {"depthwise_conv", fv_onnx_depthwise_conv, OURS},
-    {"separable_conv", fv_onnx_separable_conv, OURS},
-    {"conv_transpose", fv_onnx_conv_transpose, OURS},
-    {"local", fv_onnx_local, OURS},
-    {"maxpool", fv_onnx_maxpool, OURS},
-    {"avgpool", fv_onnx_avgpool, OURS},
-    {"global_maxpool", fv_onnx_global_maxpool, OURS},
-    {"global_avgpool", fv_onnx_global_avgpool, OURS},
-    {"adaptive_maxpool", fv_onnx_adaptive_maxpool, OURS},
-    {"adaptive_avgpool", fv_onnx_adaptive_avgpool, OURS},
-    {"subsample", fv_onnx_subsample, OURS},
-    {"rbf", fv_onnx_rbf, OURS},
-    {"constant", fv_onnx_constant, OURS},
-    {"dense", fv_onnx_dense, OURS},
+    {"conv", fv_export_conv, OURS},
+    {"depthwise_conv", fv_export_depthwise_conv, OURS},
+    {"separable_conv", fv_export_separable_conv, OURS},
+    {"conv_transpose", fv_export_conv_transpose, OURS},
+    {"local", fv_export_local, OURS},
+    {"maxpool", fv_export_maxpool, OURS},
+    {"avgpool", fv_export_avgpool, OURS},
+    {"global_maxpool", fv_export_global_maxpool, OURS},
+    {"global_avgpool", fv_export_global_avgpool, OURS},
+    {"adaptive_maxpool", fv_export_adaptive_maxpool, OURS},
+    {"adaptive_avgpool", fv_export_adaptive_avgpool, OURS},
+    {"subsample", fv_export_subsample, OURS},
+    {"rbf", fv_export_rbf, OURS},
+    {"constant", fv_export_constant, OURS},
+    {"dense", fv_export_dense, OURS},
     {"flatten", flatten, FOLDED},
-    {"reshape", fv_onnx_reshape_layer, OURS},
-    {"permute", fv_onnx_permute, OURS},
-    {"pad", fv_onnx_pad_layer, OURS},
-    {"crop", fv_onnx_crop, OURS},
-    {"slice", fv_onnx_slice, OURS},
-    {"concat", fv_onnx_concat, OURS},
-    {"add", fv_onnx_add, OURS},
-    {"multiply", fv_onnx_multiply, OURS},
-    {"maximum", fv_onnx_maximum, OURS},
-    {"upsample", fv_onnx_upsample, OURS},
-    {"depth_to_space", fv_onnx_depth_to_space, OURS},
-    {"space_to_depth", fv_onnx_space_to_depth, OURS},
+    {"reshape", fv_export_reshape_layer, OURS},
+    {"permute", fv_export_permute, OURS},
+    {"pad", fv_export_pad_layer, OURS},
+    {"crop", fv_export_crop, OURS},
+    {"slice", fv_export_slice, OURS},
+    {"concat", fv_export_concat, OURS},
+    {"add", fv_export_add, OURS},
+    {"multiply", fv_export_multiply, OURS},
+    {"maximum", fv_export_maximum, OURS},
+    {"upsample", fv_export_upsample, OURS},
+    {"depth_to_space", fv_export_depth_to_space, OURS},
+    {"space_to_depth", fv_export_space_to_depth, OURS},
     {"dropout", unchanged, AS_INPUT},
     {"spatial_dropout", unchanged, AS_INPUT},
     {"gaussian_noise", unchanged, AS_INPUT},
@@ -194,44 +194,45 @@ static const struct {
     {"softsign", unchanged, AS_INPUT},
     {"scaled_tanh", unchanged, AS_INPUT},
     {"log_softmax", unchanged, AS_INPUT},
-    {"prelu", fv_onnx_prelu, OURS},
-    {"batch_norm", fv_onnx_batch_norm, OURS},
-    {"layer_norm", fv_onnx_layer_norm, OURS},
-    {"group_norm", fv_onnx_group_norm, OURS},
-    {"instance_norm", fv_onnx_instance_norm, OURS},
-    {"rms_norm", fv_onnx_rms_norm, OURS},
-    {"lrn", fv_onnx_lrn, OURS},
-    {"l2_normalize", fv_onnx_l2_normalize, OURS},
+    {"prelu", fv_export_prelu, OURS},
+    {"batch_norm", fv_export_batch_norm, OURS},
+    {"layer_norm", fv_export_layer_norm, OURS},
+    {"group_norm", fv_export_group_norm, OURS},
+    {"instance_norm", fv_export_instance_norm, OURS},
+    {"rms_norm", fv_export_rms_norm, OURS},
+    {"lrn", fv_export_lrn, OURS},
+    {"l2_normalize", fv_export_l2_normalize, OURS},
 };
 
 /* Whether a vector that a layer gives has its channels first. */
-static bool gives_folded(const fv_onnx_call *c, value_order order) {
+static bool gives_folded(const fv_export_call *c, value_order order) {
     int64_t sizes[3], channels;
     int rank;
     if (!folded_sizes(&c->node->output, sizes, &rank, &channels))
         return false;
     if (order == AS_INPUT)
-        return c->results[c->node->inputs[0]].value == FV_ONNX_NONE;
-    return order == FOLDED && fv_onnx_shape_in(c, 0)->rank > 0;
+        return c->results[c->node->inputs[0]].value == FV_EXPORT_NONE;
+    return order == FOLDED && fv_export_shape_in(c, 0)->rank > 0;
 }
 
 /* Adds the nodes of layer n; its last value gets the layer's name. */
-static fv_status add_layer(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
+static fv_status add_layer(fv_export_graph *g, const fv_net *net, fv_export_result *results,
+                           int n) {
     const fv_node *node = &net->nodes[n];
-    fv_onnx_call call = {.graph = g, .net = net, .node = node, .results = results};
+    fv_export_call call = {.graph = g, .net = net, .node = node, .results = results};
     char place[128];
     g->prefix = node->name;
     g->first = g->value_count;
-    results[n] = (fv_onnx_result){FV_ONNX_NONE, FV_ONNX_NONE};
+    results[n] = (fv_export_result){FV_EXPORT_NONE, FV_EXPORT_NONE};
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         if (strcmp(layers[i].type, node->type->name) != 0)
             continue;
         bool folded = gives_folded(&call, layers[i].order);
         int value = layers[i].write(&call);
-        value = fv_onnx_activate(g, node->activation, node->activation_constant, value);
+        value = fv_export_activate(g, node->activation, node->activation_constant, value);
         *(folded ? &results[n].folded : &results[n].value) = value;
         if (g->status == FV_OK && n > 0 && (size_t)value >= g->first)
-            fv_onnx_rename(g, value, node->name);
+            fv_export_rename(g, value, node->name);
         return g->status ? fv_fail_in(g->status, "%s", fv_node_place(net, node, place)) : FV_OK;
     }
     return fv_fail(FV_UNSUPPORTED, "%s: %s layers have no ONNX form",
@@ -243,20 +244,20 @@ static fv_status add_layer(fv_onnx *g, const fv_net *net, fv_onnx_result *result
 
 /* Makes node n's value an output called as the layer is: a copy where the value has another layer's
  * name, and where the input has this one's. */
-static void add_output(fv_onnx *g, const fv_net *net, fv_onnx_result *results, int n) {
+static void add_output(fv_export_graph *g, const fv_net *net, fv_export_result *results, int n) {
     const fv_node *node = &net->nodes[n];
     g->prefix = node->name;
     g->first = 0;
     int value = value_of(g, net, results, n);
     bool named = g->status == FV_OK && !strchr(g->values[value], ':');
     if (n == 0 || (named && strcmp(g->values[value], node->name) != 0))
-        value = fv_onnx_1(g, "Identity", value);
+        value = fv_export_1(g, "Identity", value);
     if (n > 0)
-        fv_onnx_rename(g, value, node->name);
-    fv_onnx_output(g, value, &node->output);
+        fv_export_rename(g, value, node->name);
+    fv_export_output(g, value, &node->output);
 }
 
-static fv_status add_classes(fv_onnx *g, const fv_net *net) {
+static fv_status add_classes(fv_export_graph *g, const fv_net *net) {
     fv_text doc = {0};
     if (net->class_count == 0)
         return FV_OK;
@@ -268,7 +269,8 @@ static fv_status add_classes(fv_onnx *g, const fv_net *net) {
 }
 
 /* The layers that the outputs need, in their order, and the outputs. */
-static fv_status add_net(fv_onnx *g, const fv_net *net, fv_onnx_result *results, bool *needed) {
+static fv_status add_net(fv_export_graph *g, const fv_net *net, fv_export_result *results,
+                         bool *needed) {
     for (int n = 0; n < net->count; n++)
         needed[n] = fv_net_is_output(net, n);
     fv_net_mark_needed(net, needed);
@@ -287,13 +289,13 @@ fv_status fv_onnx_export(const fv_net *net, const char *path) {
     if (!net->built)
         return fv_fail(FV_INVALID, "the net is not built yet and has no weights to write: call "
                                    "fv_net_build first");
-    fv_onnx graph = {0};
-    fv_onnx_result *results = fv_alloc((size_t)net->count, sizeof *results);
+    fv_export_graph graph = {0};
+    fv_export_result *results = fv_alloc((size_t)net->count, sizeof *results);
     bool *needed = fv_alloc((size_t)net->count, sizeof *needed);
     fv_status status = results && needed ? add_net(&graph, net, results, needed) : FV_MEMORY;
     if (status == FV_OK)
-        status = fv_onnx_write(&graph, path);
-    fv_onnx_free(&graph);
+        status = fv_export_write(&graph, path);
+    fv_export_free(&graph);
     fv_free(results);
     fv_free(needed);
     return status;

@@ -26,11 +26,11 @@ static bool pad_varying(fv_axis *axis, fv_padding padding) {
     return padding == FV_CAUSAL || axis->stride == 1;
 }
 
-bool fv_onnx_window_of(const fv_onnx_call *c, const fv_slide_options *options,
-                       fv_onnx_window *window) {
-    const fv_shape *input = fv_onnx_shape_in(c, 0);
+bool fv_export_window_of(const fv_export_call *c, const fv_slide_options *options,
+                         fv_export_window *window) {
+    const fv_shape *input = fv_export_shape_in(c, 0);
     bool dilated = false;
-    *window = (fv_onnx_window){.rank = input->rank};
+    *window = (fv_export_window){.rank = input->rank};
     fv_slide(input, options, window->axes); /* the layer has checked it */
     for (int i = 0; i < input->rank; i++) {
         dilated = dilated || window->axes[i].dilation > 1;
@@ -39,14 +39,14 @@ bool fv_onnx_window_of(const fv_onnx_call *c, const fv_slide_options *options,
     }
     if (!window->automatic || !dilated)
         return true;
-    fv_onnx_refuse(c,
-                   "padding=%s with a stride, a dilation and an input whose size varies (give "
-                   "the input fixed sizes)",
-                   fv_padding_names[options->padding]);
+    fv_export_refuse(c,
+                     "padding=%s with a stride, a dilation and an input whose size varies (give "
+                     "the input fixed sizes)",
+                     fv_padding_names[options->padding]);
     return false;
 }
 
-void fv_onnx_set_window(fv_onnx *g, const fv_onnx_window *w, bool dilation) {
+void fv_export_set_window(fv_export_graph *g, const fv_export_window *w, bool dilation) {
     int64_t kernel[3], stride[3], dilations[3], pads[6];
     for (int i = 0; i < w->rank; i++) {
         kernel[i] = w->axes[i].kernel;
@@ -55,45 +55,45 @@ void fv_onnx_set_window(fv_onnx *g, const fv_onnx_window *w, bool dilation) {
         pads[i] = w->axes[i].before;
         pads[w->rank + i] = w->axes[i].after;
     }
-    fv_onnx_set_all(g, "kernel_shape", w->rank, kernel);
-    fv_onnx_set_all(g, "strides", w->rank, stride);
+    fv_export_set_all(g, "kernel_shape", w->rank, kernel);
+    fv_export_set_all(g, "strides", w->rank, stride);
     if (dilation)
-        fv_onnx_set_all(g, "dilations", w->rank, dilations);
+        fv_export_set_all(g, "dilations", w->rank, dilations);
     if (w->automatic)
-        fv_onnx_set_text(g, "auto_pad", w->automatic);
+        fv_export_set_text(g, "auto_pad", w->automatic);
     else
-        fv_onnx_set_all(g, "pads", 2 * w->rank, pads);
+        fv_export_set_all(g, "pads", 2 * w->rank, pads);
 }
 
-int fv_onnx_pad(fv_onnx *g, int x, int rank, const fv_axis *axes) {
+int fv_export_pad(fv_export_graph *g, int x, int rank, const fv_axis *axes) {
     int64_t pads[10] = {0};
     for (int i = 0; i < rank; i++) {
         pads[2 + i] = axes[i].before;
         pads[rank + 4 + i] = axes[i].after;
     }
-    return fv_onnx_2(g, "Pad", x, fv_onnx_list(g, 2 * (rank + 2), pads));
+    return fv_export_2(g, "Pad", x, fv_export_list(g, 2 * (rank + 2), pads));
 }
 
 /* ---- Convolutions ------------------------------------------------------------------------------
  */
 
-/* Conv of x; bias FV_ONNX_NONE: without. */
-static int convolve(const fv_onnx_call *c, const fv_onnx_window *window, int64_t groups, int x,
+/* Conv of x; bias FV_EXPORT_NONE: without. */
+static int convolve(const fv_export_call *c, const fv_export_window *window, int64_t groups, int x,
                     int weight, int bias) {
-    fv_onnx *g = c->graph;
+    fv_export_graph *g = c->graph;
     int inputs[] = {x, weight, bias};
-    int y = fv_onnx_node_of(g, "Conv", bias == FV_ONNX_NONE ? 2 : 3, inputs);
-    fv_onnx_set_window(g, window, true);
-    fv_onnx_set(g, "group", groups);
+    int y = fv_export_node_of(g, "Conv", bias == FV_EXPORT_NONE ? 2 : 3, inputs);
+    fv_export_set_window(g, window, true);
+    fv_export_set(g, "group", groups);
     return y;
 }
 
 /* The links' kernels as those of a convolution that sees all channels, zero where there is no link.
  */
-static int table_weight(const fv_onnx_call *c, const fv_conv_options *o) {
-    const fv_weight *weight = fv_onnx_find_weight(c, "weight");
+static int table_weight(const fv_export_call *c, const fv_conv_options *o) {
+    const fv_weight *weight = fv_export_find_weight(c, "weight");
     const fv_weight_spec *spec = &weight->spec;
-    size_t channels = (size_t)fv_onnx_shape_in(c, 0)->channels, filters = (size_t)o->filters;
+    size_t channels = (size_t)fv_export_shape_in(c, 0)->channels, filters = (size_t)o->filters;
     size_t cells = weight->count / spec->size[0];
     size_t size[5] = {filters, channels};
     for (int i = 1; i < spec->rank; i++)
@@ -111,72 +111,72 @@ static int table_weight(const fv_onnx_call *c, const fv_conv_options *o) {
                 }
     }
     fv_free(links);
-    return fv_onnx_floats(c->graph, "weight", spec->rank + 1, size, dense);
+    return fv_export_floats(c->graph, "weight", spec->rank + 1, size, dense);
 }
 
-static int conv(const fv_onnx_call *c, const fv_conv_options *o) {
-    fv_onnx_window window;
-    if (!fv_onnx_window_of(c,
-                           &(fv_slide_options){.kernel = o->kernel,
-                                               .stride = o->stride,
-                                               .dilation = o->dilation,
-                                               .padding = o->padding,
-                                               .pad = o->pad,
-                                               .what = "kernel"},
-                           &window))
-        return FV_ONNX_NONE;
-    int weight = fv_conv_has_table(o) ? table_weight(c, o) : fv_onnx_weight_in(c, "weight");
-    int bias = fv_onnx_weight_in(c, "bias");
-    return convolve(c, &window, o->groups ? o->groups : 1, fv_onnx_in(c, 0), weight, bias);
+static int conv(const fv_export_call *c, const fv_conv_options *o) {
+    fv_export_window window;
+    if (!fv_export_window_of(c,
+                             &(fv_slide_options){.kernel = o->kernel,
+                                                 .stride = o->stride,
+                                                 .dilation = o->dilation,
+                                                 .padding = o->padding,
+                                                 .pad = o->pad,
+                                                 .what = "kernel"},
+                             &window))
+        return FV_EXPORT_NONE;
+    int weight = fv_conv_has_table(o) ? table_weight(c, o) : fv_export_weight_in(c, "weight");
+    int bias = fv_export_weight_in(c, "bias");
+    return convolve(c, &window, o->groups ? o->groups : 1, fv_export_in(c, 0), weight, bias);
 }
 
-int fv_onnx_conv(const fv_onnx_call *c) {
+int fv_export_conv(const fv_export_call *c) {
     return conv(c, c->node->options);
 }
 
-int fv_onnx_depthwise_conv(const fv_onnx_call *c) {
-    fv_conv_options options = fv_conv_depthwise_options(c->node->options, fv_onnx_shape_in(c, 0));
+int fv_export_depthwise_conv(const fv_export_call *c) {
+    fv_conv_options options = fv_conv_depthwise_options(c->node->options, fv_export_shape_in(c, 0));
     return conv(c, &options);
 }
 
-int fv_onnx_separable_conv(const fv_onnx_call *c) {
+int fv_export_separable_conv(const fv_export_call *c) {
     const fv_separable_conv_options *o = c->node->options;
-    const fv_shape *input = fv_onnx_shape_in(c, 0);
-    fv_onnx_window window, point = {.rank = input->rank};
-    if (!fv_onnx_window_of(c,
-                           &(fv_slide_options){.kernel = o->kernel,
-                                               .stride = o->stride,
-                                               .dilation = o->dilation,
-                                               .padding = o->padding,
-                                               .pad = o->pad,
-                                               .what = "kernel"},
-                           &window))
-        return FV_ONNX_NONE;
+    const fv_shape *input = fv_export_shape_in(c, 0);
+    fv_export_window window, point = {.rank = input->rank};
+    if (!fv_export_window_of(c,
+                             &(fv_slide_options){.kernel = o->kernel,
+                                                 .stride = o->stride,
+                                                 .dilation = o->dilation,
+                                                 .padding = o->padding,
+                                                 .pad = o->pad,
+                                                 .what = "kernel"},
+                             &window))
+        return FV_EXPORT_NONE;
     for (int i = 0; i < input->rank; i++)
         point.axes[i] = (fv_axis){.kernel = 1, .stride = 1, .dilation = 1};
-    int depthwise = convolve(c, &window, input->channels, fv_onnx_in(c, 0),
-                             fv_onnx_weight_in(c, "depthwise_weight"), FV_ONNX_NONE);
-    int weight = fv_onnx_weight_in(c, "weight"), bias = fv_onnx_weight_in(c, "bias");
+    int depthwise = convolve(c, &window, input->channels, fv_export_in(c, 0),
+                             fv_export_weight_in(c, "depthwise_weight"), FV_EXPORT_NONE);
+    int weight = fv_export_weight_in(c, "weight"), bias = fv_export_weight_in(c, "bias");
     return convolve(c, &point, 1, depthwise, weight, bias);
 }
 
-int fv_onnx_conv_transpose(const fv_onnx_call *c) {
+int fv_export_conv_transpose(const fv_export_call *c) {
     const fv_conv_transpose_options *o = c->node->options;
-    fv_onnx *g = c->graph;
-    fv_onnx_window window = {.rank = fv_onnx_shape_in(c, 0)->rank};
+    fv_export_graph *g = c->graph;
+    fv_export_window window = {.rank = fv_export_shape_in(c, 0)->rank};
     int64_t more[3];
-    fv_conv_transpose_axes(o, fv_onnx_shape_in(c, 0), window.axes); /* the layer has checked it */
+    fv_conv_transpose_axes(o, fv_export_shape_in(c, 0), window.axes); /* the layer has checked it */
     for (int i = 0; i < window.rank; i++) {
         int room = window.axes[i].stride - reach(&window.axes[i]);
         more[i] = o->padding == FV_SAME ? (room > 0 ? room : 0) : fv_size_at(o->output_pad, i, 0);
     }
-    int inputs[3] = {fv_onnx_in(c, 0)};
-    inputs[1] = fv_onnx_weight_in(c, "weight");
-    inputs[2] = fv_onnx_weight_in(c, "bias");
-    int y = fv_onnx_node_of(g, "ConvTranspose", o->no_bias ? 2 : 3, inputs);
-    fv_onnx_set_window(g, &window, true);
-    fv_onnx_set_all(g, "output_padding", window.rank, more);
-    fv_onnx_set(g, "group", o->groups ? o->groups : 1);
+    int inputs[3] = {fv_export_in(c, 0)};
+    inputs[1] = fv_export_weight_in(c, "weight");
+    inputs[2] = fv_export_weight_in(c, "bias");
+    int y = fv_export_node_of(g, "ConvTranspose", o->no_bias ? 2 : 3, inputs);
+    fv_export_set_window(g, &window, true);
+    fv_export_set_all(g, "output_padding", window.rank, more);
+    fv_export_set(g, "group", o->groups ? o->groups : 1);
     return y;
 }
 
@@ -185,20 +185,20 @@ int fv_onnx_conv_transpose(const fv_onnx_call *c) {
 
 /* coefficient(c) x sum of the window + bias(c): a convolution of each channel by a kernel whose
  * cells are all the coefficient. */
-int fv_onnx_subsample(const fv_onnx_call *c) {
+int fv_export_subsample(const fv_export_call *c) {
     static const int no_pad[3][2] = {{0}};
     const fv_subsample_options *o = c->node->options;
-    const fv_shape *input = fv_onnx_shape_in(c, 0);
-    const fv_weight *weight = fv_onnx_find_weight(c, "weight");
+    const fv_shape *input = fv_export_shape_in(c, 0);
+    const fv_weight *weight = fv_export_find_weight(c, "weight");
     size_t channels = (size_t)input->channels, cells = 1, size[5] = {channels, 1};
-    fv_onnx_window window;
-    if (!fv_onnx_window_of(c,
-                           &(fv_slide_options){.kernel = o->size,
-                                               .stride = o->stride[0] ? o->stride : o->size,
-                                               .pad = no_pad,
-                                               .what = "window"},
-                           &window))
-        return FV_ONNX_NONE;
+    fv_export_window window;
+    if (!fv_export_window_of(c,
+                             &(fv_slide_options){.kernel = o->size,
+                                                 .stride = o->stride[0] ? o->stride : o->size,
+                                                 .pad = no_pad,
+                                                 .what = "window"},
+                             &window))
+        return FV_EXPORT_NONE;
     for (int i = 0; i < input->rank; i++) {
         size[2 + i] = (size_t)window.axes[i].kernel;
         cells *= size[2 + i]; /* at most 2^60 */
@@ -206,9 +206,9 @@ int fv_onnx_subsample(const fv_onnx_call *c) {
     float *kernels = c->graph->status ? NULL : fv_alloc(channels, cells * sizeof *kernels);
     for (size_t i = 0; kernels && i < channels * cells; i++)
         kernels[i] = (float)c->net->weights[weight->offset + i / cells];
-    int coefficients = fv_onnx_floats(c->graph, "weight", 2 + input->rank, size, kernels);
-    return convolve(c, &window, input->channels, fv_onnx_in(c, 0), coefficients,
-                    fv_onnx_weight_in(c, "bias"));
+    int coefficients = fv_export_floats(c->graph, "weight", 2 + input->rank, size, kernels);
+    return convolve(c, &window, input->channels, fv_export_in(c, 0), coefficients,
+                    fv_export_weight_in(c, "bias"));
 }
 
 /* ---- Local -------------------------------------------------------------------------------------
@@ -216,8 +216,9 @@ int fv_onnx_subsample(const fv_onnx_call *c) {
 
 /* For each output place the values of its kernel's cells and channels within the padded input,
  * which lies there N, places x channels. NULL when out of memory. */
-static int64_t *patches(const fv_onnx_call *c, const fv_axis axes[3], size_t places, size_t depth) {
-    const fv_shape *input = fv_onnx_shape_in(c, 0), *output = &c->node->output;
+static int64_t *patches(const fv_export_call *c, const fv_axis axes[3], size_t places,
+                        size_t depth) {
+    const fv_shape *input = fv_export_shape_in(c, 0), *output = &c->node->output;
     int64_t channels = input->channels;
     int64_t *index = c->graph->status ? NULL : fv_alloc(places, depth * sizeof *index);
     for (size_t i = 0; index && i < places * depth; i++) {
@@ -238,36 +239,37 @@ static int64_t *patches(const fv_onnx_call *c, const fv_axis axes[3], size_t pla
 
 /* ONNX has no such layer: the patches are gathered, and places are the batch of a MatMul of samples
  * by their weights (places, cells x channels, filters). */
-int fv_onnx_local(const fv_onnx_call *c) {
+int fv_export_local(const fv_export_call *c) {
     const fv_local_options *o = c->node->options;
     const fv_shape *output = &c->node->output;
-    const fv_weight_spec *spec = &fv_onnx_find_weight(c, "weight")->spec;
+    const fv_weight_spec *spec = &fv_export_find_weight(c, "weight")->spec;
     size_t filters = (size_t)o->filters, size[] = {spec->size[0], spec->size[1]};
-    fv_onnx *g = c->graph;
-    fv_onnx_window w;
-    if (!fv_onnx_window_of(c,
-                           &(fv_slide_options){.kernel = o->kernel,
-                                               .stride = o->stride,
-                                               .padding = o->padding,
-                                               .pad = o->pad,
-                                               .what = "kernel"},
-                           &w))
-        return FV_ONNX_NONE;
-    int x = fv_onnx_channels_last(g, fv_onnx_pad(g, fv_onnx_in(c, 0), w.rank, w.axes), w.rank);
-    x = fv_onnx_1(g, "Flatten", x);
-    int index = fv_onnx_integers(g, "patches", 2, size, patches(c, w.axes, size[0], size[1]));
-    x = fv_onnx_2(g, "Gather", x, index);
-    fv_onnx_set(g, "axis", 1);
-    x = fv_onnx_transpose(g, x, 3, (const int64_t[]){1, 0, 2}); /* places, samples, depth */
-    x = fv_onnx_2(g, "MatMul", x, fv_onnx_weight_in(c, "weight"));
+    fv_export_graph *g = c->graph;
+    fv_export_window w;
+    if (!fv_export_window_of(c,
+                             &(fv_slide_options){.kernel = o->kernel,
+                                                 .stride = o->stride,
+                                                 .padding = o->padding,
+                                                 .pad = o->pad,
+                                                 .what = "kernel"},
+                             &w))
+        return FV_EXPORT_NONE;
+    int x =
+        fv_export_channels_last(g, fv_export_pad(g, fv_export_in(c, 0), w.rank, w.axes), w.rank);
+    x = fv_export_1(g, "Flatten", x);
+    int index = fv_export_integers(g, "patches", 2, size, patches(c, w.axes, size[0], size[1]));
+    x = fv_export_2(g, "Gather", x, index);
+    fv_export_set(g, "axis", 1);
+    x = fv_export_transpose(g, x, 3, (const int64_t[]){1, 0, 2}); /* places, samples, depth */
+    x = fv_export_2(g, "MatMul", x, fv_export_weight_in(c, "weight"));
     if (!o->no_bias) {
-        const fv_weight *bias = fv_onnx_find_weight(c, "bias");
+        const fv_weight *bias = fv_export_find_weight(c, "bias");
         const size_t each[] = {size[0], 1, filters};
-        x = fv_onnx_2(g, "Add", x, fv_onnx_weight(g, c->net, bias, 3, each));
+        x = fv_export_2(g, "Add", x, fv_export_weight(g, c->net, bias, 3, each));
     }
-    x = fv_onnx_transpose(g, x, 3, (const int64_t[]){1, 2, 0}); /* samples, filters, places */
+    x = fv_export_transpose(g, x, 3, (const int64_t[]){1, 2, 0}); /* samples, filters, places */
     int64_t sizes[5] = {0, o->filters};
     for (int i = 0; i < output->rank; i++)
         sizes[2 + i] = output->size[i];
-    return fv_onnx_reshape(g, x, 2 + output->rank, sizes);
+    return fv_export_reshape(g, x, 2 + output->rank, sizes);
 }

@@ -14,21 +14,22 @@ static int ceil_after(const fv_axis *axis) {
 
 /* Where sizes vary ONNX must round up itself: it does as we do unless a window can begin in the
  * padding behind. */
-static bool same_ceil(const fv_onnx_window *w) {
+static bool same_ceil(const fv_export_window *w) {
     bool same = true;
     for (int i = 0; i < w->rank; i++)
         same = same && w->axes[i].stride <= w->axes[i].kernel - w->axes[i].after;
     return same;
 }
 
-/* Rounds up, by more padding or by ceil_mode (*mode). FV_ONNX_NONE where ONNX cannot. */
-static bool round_up(const fv_onnx_call *c, fv_onnx_window *w, bool *mode) {
+/* Rounds up, by more padding or by ceil_mode (*mode). FV_EXPORT_NONE where ONNX cannot. */
+static bool round_up(const fv_export_call *c, fv_export_window *w, bool *mode) {
     bool varies = false;
     for (int i = 0; i < w->rank; i++)
         varies = varies || w->axes[i].in == FV_ANY;
     if (varies && !same_ceil(w)) {
-        fv_onnx_refuse(c, "ceil=true with a stride larger than the window less its padding, and an "
-                          "input whose size varies (give the input fixed sizes)");
+        fv_export_refuse(c,
+                         "ceil=true with a stride larger than the window less its padding, and an "
+                         "input whose size varies (give the input fixed sizes)");
         return false;
     }
     *mode = varies;
@@ -37,64 +38,64 @@ static bool round_up(const fv_onnx_call *c, fv_onnx_window *w, bool *mode) {
     return true;
 }
 
-static int pool(const fv_onnx_call *c, const char *op, bool average) {
+static int pool(const fv_export_call *c, const char *op, bool average) {
     const fv_pool_options *o = c->node->options;
-    fv_onnx *g = c->graph;
-    fv_onnx_window w;
+    fv_export_graph *g = c->graph;
+    fv_export_window w;
     bool mode = false, count_pads = average && o->count_include_pad;
-    if (!fv_onnx_window_of(c,
-                           &(fv_slide_options){.kernel = o->size,
-                                               .stride = o->stride[0] ? o->stride : o->size,
-                                               .padding = o->padding,
-                                               .pad = o->pad,
-                                               .ceil = o->ceil,
-                                               .what = "window"},
-                           &w))
-        return FV_ONNX_NONE;
-    int x = fv_onnx_in(c, 0);
-    fv_onnx_window asked = w;
+    if (!fv_export_window_of(c,
+                             &(fv_slide_options){.kernel = o->size,
+                                                 .stride = o->stride[0] ? o->stride : o->size,
+                                                 .padding = o->padding,
+                                                 .pad = o->pad,
+                                                 .ceil = o->ceil,
+                                                 .what = "window"},
+                             &w))
+        return FV_EXPORT_NONE;
+    int x = fv_export_in(c, 0);
+    fv_export_window asked = w;
     bool ceil = o->ceil && o->padding != FV_SAME && o->padding != FV_SAME_LOWER;
     if (ceil && !round_up(c, &w, &mode))
-        return FV_ONNX_NONE;
+        return FV_EXPORT_NONE;
     if (ceil && count_pads) {
         /* The padding counts, but not what rounding up adds to it: so that is the only padding. */
-        x = fv_onnx_pad(g, x, w.rank, asked.axes);
+        x = fv_export_pad(g, x, w.rank, asked.axes);
         for (int i = 0; i < w.rank; i++) {
             w.axes[i].before = 0;
             w.axes[i].after -= asked.axes[i].after;
         }
         count_pads = false;
     }
-    int y = fv_onnx_1(g, op, x);
-    fv_onnx_set_window(g, &w, false);
-    fv_onnx_set(g, "ceil_mode", mode);
+    int y = fv_export_1(g, op, x);
+    fv_export_set_window(g, &w, false);
+    fv_export_set(g, "ceil_mode", mode);
     if (average)
-        fv_onnx_set(g, "count_include_pad", count_pads);
+        fv_export_set(g, "count_include_pad", count_pads);
     return y;
 }
 
-int fv_onnx_maxpool(const fv_onnx_call *c) {
+int fv_export_maxpool(const fv_export_call *c) {
     return pool(c, "MaxPool", false);
 }
 
-int fv_onnx_avgpool(const fv_onnx_call *c) {
+int fv_export_avgpool(const fv_export_call *c) {
     return pool(c, "AveragePool", true);
 }
 
 /* ---- Over all places ---------------------------------------------------------------------------
  */
 
-static int global_pool(const fv_onnx_call *c, const char *op) {
+static int global_pool(const fv_export_call *c, const char *op) {
     const fv_global_pool_options *o = c->node->options;
-    int y = fv_onnx_1(c->graph, op, fv_onnx_in(c, 0));
-    return o->keep ? y : fv_onnx_1(c->graph, "Flatten", y);
+    int y = fv_export_1(c->graph, op, fv_export_in(c, 0));
+    return o->keep ? y : fv_export_1(c->graph, "Flatten", y);
 }
 
-int fv_onnx_global_maxpool(const fv_onnx_call *c) {
+int fv_export_global_maxpool(const fv_export_call *c) {
     return global_pool(c, "GlobalMaxPool");
 }
 
-int fv_onnx_global_avgpool(const fv_onnx_call *c) {
+int fv_export_global_avgpool(const fv_export_call *c) {
     return global_pool(c, "GlobalAveragePool");
 }
 
@@ -115,7 +116,7 @@ typedef struct windows {
     float *shares;
 } windows;
 
-static windows windows_of(const fv_onnx_call *c, int64_t in, int64_t out, bool average) {
+static windows windows_of(const fv_export_call *c, int64_t in, int64_t out, bool average) {
     windows w = {{(size_t)out, 0}, NULL, NULL};
     int64_t low, high;
     for (int64_t i = 0; i < out; i++) {
@@ -136,29 +137,30 @@ static windows windows_of(const fv_onnx_call *c, int64_t in, int64_t out, bool a
 }
 
 /* One spatial axis of x: its windows become an axis of their own behind it, which is reduced. */
-static int pool_axis(const fv_onnx_call *c, int x, int axis, int rank, bool average) {
-    fv_onnx *g = c->graph;
+static int pool_axis(const fv_export_call *c, int x, int axis, int rank, bool average) {
+    fv_export_graph *g = c->graph;
     windows w =
-        windows_of(c, fv_onnx_shape_in(c, 0)->size[axis], c->node->output.size[axis], average);
-    x = fv_onnx_2(g, "Gather", x, fv_onnx_integers(g, "cells", 2, w.size, w.cells));
-    fv_onnx_set(g, "axis", 2 + axis);
+        windows_of(c, fv_export_shape_in(c, 0)->size[axis], c->node->output.size[axis], average);
+    x = fv_export_2(g, "Gather", x, fv_export_integers(g, "cells", 2, w.size, w.cells));
+    fv_export_set(g, "axis", 2 + axis);
     if (average) { /* the windows' axes are 2 + axis, 3 + axis; those behind have size 1 */
         size_t size[5] = {w.size[0], w.size[1], 1, 1, 1};
-        x = fv_onnx_2(g, "Mul", x, fv_onnx_floats(g, "shares", 1 + rank - axis, size, w.shares));
+        x = fv_export_2(g, "Mul", x,
+                        fv_export_floats(g, "shares", 1 + rank - axis, size, w.shares));
     }
     const int64_t axes[] = {3 + axis};
-    int y = average ? fv_onnx_2(g, "ReduceSum", x, fv_onnx_list(g, 1, axes))
-                    : fv_onnx_1(g, "ReduceMax", x);
+    int y = average ? fv_export_2(g, "ReduceSum", x, fv_export_list(g, 1, axes))
+                    : fv_export_1(g, "ReduceMax", x);
     if (!average)
-        fv_onnx_set_all(g, "axes", 1, axes);
-    fv_onnx_set(g, "keepdims", 0);
+        fv_export_set_all(g, "axes", 1, axes);
+    fv_export_set(g, "keepdims", 0);
     return y;
 }
 
 /* Where the windows of all axes have one size and meet: an ordinary pooling. */
-static bool evenly(const fv_shape *in, const fv_shape *out, fv_onnx_window *w) {
+static bool evenly(const fv_shape *in, const fv_shape *out, fv_export_window *w) {
     bool even = true;
-    *w = (fv_onnx_window){.rank = in->rank};
+    *w = (fv_export_window){.rank = in->rank};
     for (int i = 0; i < in->rank; i++) {
         int cells = in->size[i] / out->size[i];
         even = even && in->size[i] % out->size[i] == 0;
@@ -167,23 +169,24 @@ static bool evenly(const fv_shape *in, const fv_shape *out, fv_onnx_window *w) {
     return even;
 }
 
-static int adaptive_pool(const fv_onnx_call *c, const char *op, const char *global, bool average) {
-    const fv_shape *in = fv_onnx_shape_in(c, 0), *out = &c->node->output;
-    fv_onnx_window w;
-    int x = fv_onnx_in(c, 0);
+static int adaptive_pool(const fv_export_call *c, const char *op, const char *global,
+                         bool average) {
+    const fv_shape *in = fv_export_shape_in(c, 0), *out = &c->node->output;
+    fv_export_window w;
+    int x = fv_export_in(c, 0);
     bool whole = true, varies = false;
     for (int i = 0; i < in->rank; i++) {
         whole = whole && out->size[i] == 1;
         varies = varies || in->size[i] == FV_ANY;
     }
     if (whole)
-        return fv_onnx_1(c->graph, global, x);
+        return fv_export_1(c->graph, global, x);
     if (varies)
-        return fv_onnx_refuse(c, "its windows follow from an input size that varies (give the "
-                                 "input fixed sizes)");
+        return fv_export_refuse(c, "its windows follow from an input size that varies (give the "
+                                   "input fixed sizes)");
     if (evenly(in, out, &w)) {
-        x = fv_onnx_1(c->graph, op, x);
-        fv_onnx_set_window(c->graph, &w, false);
+        x = fv_export_1(c->graph, op, x);
+        fv_export_set_window(c->graph, &w, false);
         return x;
     }
     for (int i = 0; i < in->rank; i++)
@@ -191,10 +194,10 @@ static int adaptive_pool(const fv_onnx_call *c, const char *op, const char *glob
     return x;
 }
 
-int fv_onnx_adaptive_maxpool(const fv_onnx_call *c) {
+int fv_export_adaptive_maxpool(const fv_export_call *c) {
     return adaptive_pool(c, "MaxPool", "GlobalMaxPool", false);
 }
 
-int fv_onnx_adaptive_avgpool(const fv_onnx_call *c) {
+int fv_export_adaptive_avgpool(const fv_export_call *c) {
     return adaptive_pool(c, "AveragePool", "GlobalAveragePool", true);
 }

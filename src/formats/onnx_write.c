@@ -42,7 +42,7 @@ static pb_callback_t string_field(const char *string) {
 
 /* A list and its owner: most callbacks need both. */
 typedef struct list {
-    const fv_onnx *graph;
+    const fv_export_graph *graph;
     const void *items;
     size_t count;
 } list;
@@ -57,8 +57,8 @@ static bool integers(pb_ostream_t *stream, const pb_field_t *field, void *const 
     return true;
 }
 
-static const char *name_of(const fv_onnx *graph, int value) {
-    return value == FV_ONNX_NONE ? "" : graph->values[value];
+static const char *name_of(const fv_export_graph *graph, int value) {
+    return value == FV_EXPORT_NONE ? "" : graph->values[value];
 }
 
 /* Names of values, for int values. */
@@ -82,31 +82,31 @@ static bool message(pb_ostream_t *stream, const pb_field_t *field, const pb_msgd
  */
 
 static bool encode_attribute(pb_ostream_t *stream, const pb_field_t *field,
-                             const fv_onnx_attribute *a) {
+                             const fv_export_attribute *a) {
     static const onnx_AttributeProto_AttributeType types[] = {
-        [FV_ONNX_FLOAT] = onnx_AttributeProto_AttributeType_FLOAT,
-        [FV_ONNX_INT] = onnx_AttributeProto_AttributeType_INT,
-        [FV_ONNX_STRING] = onnx_AttributeProto_AttributeType_STRING,
-        [FV_ONNX_INTS] = onnx_AttributeProto_AttributeType_INTS};
+        [FV_EXPORT_FLOAT] = onnx_AttributeProto_AttributeType_FLOAT,
+        [FV_EXPORT_INT] = onnx_AttributeProto_AttributeType_INT,
+        [FV_EXPORT_STRING] = onnx_AttributeProto_AttributeType_STRING,
+        [FV_EXPORT_INTS] = onnx_AttributeProto_AttributeType_INTS};
     list values = {.items = a->integers, .count = (size_t)a->count};
     onnx_AttributeProto proto = onnx_AttributeProto_init_zero;
     proto.name = string_field(a->name);
     proto.has_type = true;
     proto.type = types[a->type];
-    proto.has_f = a->type == FV_ONNX_FLOAT;
+    proto.has_f = a->type == FV_EXPORT_FLOAT;
     proto.f = a->number;
-    proto.has_i = a->type == FV_ONNX_INT;
+    proto.has_i = a->type == FV_EXPORT_INT;
     proto.i = a->integers[0];
-    if (a->type == FV_ONNX_STRING)
+    if (a->type == FV_EXPORT_STRING)
         proto.s = string_field(a->text);
-    if (a->type == FV_ONNX_INTS)
+    if (a->type == FV_EXPORT_INTS)
         proto.ints = by(integers, &values);
     return message(stream, field, onnx_AttributeProto_fields, &proto);
 }
 
 static bool attributes(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
     const list *l = *argument;
-    const fv_onnx_attribute *items = l->items;
+    const fv_export_attribute *items = l->items;
     for (size_t i = 0; i < l->count; i++)
         if (!encode_attribute(stream, field, &items[i]))
             return false;
@@ -115,9 +115,9 @@ static bool attributes(pb_ostream_t *stream, const pb_field_t *field, void *cons
 
 /* A node has the name of its output. */
 static bool nodes(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx *g = *argument;
+    const fv_export_graph *g = *argument;
     for (size_t i = 0; i < g->node_count; i++) {
-        const fv_onnx_node *n = &g->nodes[i];
+        const fv_export_node *n = &g->nodes[i];
         list inputs = {g, n->inputs, (size_t)n->input_count}, output = {g, &n->output, 1};
         list all = {g, g->attributes + n->first_attribute, n->attribute_count};
         onnx_NodeProto proto = onnx_NodeProto_init_zero;
@@ -136,7 +136,7 @@ static bool nodes(pb_ostream_t *stream, const pb_field_t *field, void *const *ar
  */
 
 /* A weight in the order that files have; false, with the thread's message, when out of memory. */
-static bool write_weight(pb_ostream_t *stream, const fv_onnx_tensor *tensor) {
+static bool write_weight(pb_ostream_t *stream, const fv_export_tensor *tensor) {
     float *values = fv_alloc(tensor->count, sizeof *values);
     if (!values)
         return false;
@@ -148,7 +148,7 @@ static bool write_weight(pb_ostream_t *stream, const fv_onnx_tensor *tensor) {
 }
 
 static bool raw_data(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx_tensor *t = *argument;
+    const fv_export_tensor *t = *argument;
     const void *bytes = t->integers ? (const void *)t->integers : t->floats;
     size_t size;
     if (!pb_encode_tag_for_field(stream, field) ||
@@ -160,10 +160,10 @@ static bool raw_data(pb_ostream_t *stream, const pb_field_t *field, void *const 
 }
 
 static bool tensors(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx *g = *argument;
+    const fv_export_graph *g = *argument;
     for (size_t i = 0; i < g->tensor_count; i++) {
-        const fv_onnx_tensor *t = &g->tensors[i];
-        int64_t sizes[FV_ONNX_RANK];
+        const fv_export_tensor *t = &g->tensors[i];
+        int64_t sizes[FV_EXPORT_RANK];
         for (int k = 0; k < t->rank; k++)
             sizes[k] = (int64_t)t->size[k];
         list dims = {.items = sizes, .count = (size_t)t->rank};
@@ -214,8 +214,9 @@ static bool output_sizes(pb_ostream_t *stream, const pb_field_t *field, void *co
     return sizes_of(stream, field, *argument, false);
 }
 
-static bool encode_ports(pb_ostream_t *stream, const pb_field_t *field, const fv_onnx *graph,
-                         const fv_onnx_port *ports, size_t count, encoder *sizes) {
+static bool encode_ports(pb_ostream_t *stream, const pb_field_t *field,
+                         const fv_export_graph *graph, const fv_export_port *ports, size_t count,
+                         encoder *sizes) {
     for (size_t i = 0; i < count; i++) {
         onnx_ValueInfoProto proto = onnx_ValueInfoProto_init_zero;
         proto.name = string_field(graph->values[ports[i].value]);
@@ -233,12 +234,12 @@ static bool encode_ports(pb_ostream_t *stream, const pb_field_t *field, const fv
 }
 
 static bool inputs(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx *g = *argument;
+    const fv_export_graph *g = *argument;
     return encode_ports(stream, field, g, g->inputs, g->input_count, input_sizes);
 }
 
 static bool outputs(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx *g = *argument;
+    const fv_export_graph *g = *argument;
     return encode_ports(stream, field, g, g->outputs, g->output_count, output_sizes);
 }
 
@@ -255,7 +256,7 @@ static bool opset(pb_ostream_t *stream, const pb_field_t *field, void *const *ar
 }
 
 static bool metadata(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
-    const fv_onnx *g = *argument;
+    const fv_export_graph *g = *argument;
     if (!g->classes)
         return true;
     onnx_StringStringEntryProto proto = onnx_StringStringEntryProto_init_zero;
@@ -264,7 +265,7 @@ static bool metadata(pb_ostream_t *stream, const pb_field_t *field, void *const 
     return message(stream, field, onnx_StringStringEntryProto_fields, &proto);
 }
 
-static onnx_ModelProto model_of(const fv_onnx *g) {
+static onnx_ModelProto model_of(const fv_export_graph *g) {
     onnx_ModelProto model = onnx_ModelProto_init_zero;
     model.has_ir_version = true;
     model.ir_version = IR_VERSION;
@@ -299,7 +300,7 @@ static fv_status measure(const onnx_ModelProto *model, size_t *size) {
                    INT32_MAX);
 }
 
-fv_status fv_onnx_write(const fv_onnx *graph, const char *path) {
+fv_status fv_export_write(const fv_export_graph *graph, const char *path) {
     onnx_ModelProto model = model_of(graph);
     size_t size;
     fv_status status = measure(&model, &size);
@@ -321,7 +322,7 @@ fv_status fv_onnx_write(const fv_onnx *graph, const char *path) {
 
 #else
 
-fv_status fv_onnx_write(const fv_onnx *graph, const char *path) {
+fv_status fv_export_write(const fv_export_graph *graph, const char *path) {
     (void)graph;
     return fv_fail(FV_UNSUPPORTED,
                    "%s: this build has no ONNX: build fovea with nanopb and onnx.proto "
