@@ -648,7 +648,8 @@ static void too_large(void **state) {
 
 /* Fails each allocation in turn; nothing is left but the file that was there. */
 static void fail_allocations(const fv_net *net) {
-    const char *path = in_folder("a.onnx");
+    char path[512]; /* in_folder() takes its own back */
+    snprintf(path, sizeof path, "%s", in_folder("a.onnx"));
     fv_status status = FV_MEMORY;
     int count = 0;
     for (; status != FV_OK; count++) {
