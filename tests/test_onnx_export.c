@@ -42,8 +42,7 @@ static int file_count(void) {
     return count;
 }
 
-/* ---- Reading back ------------------------------------------------------------------------------
- */
+/* ---- Reading back --------------------------------------------------------------------------- */
 
 /* What a file holds, as text: a line for each node and constant, for inputs and outputs. */
 typedef struct dump {
@@ -357,8 +356,7 @@ static void forget(dump *d) {
     fv_text_free(&d->other);
 }
 
-/* ---- What the files hold -----------------------------------------------------------------------
- */
+/* ---- What the files hold -------------------------------------------------------------------- */
 
 static void usual_net(void **state) {
     (void)state;
@@ -601,8 +599,7 @@ static void equal_files(void **state) {
     unlink(in_folder("a.onnx"));
 }
 
-/* ---- What fails --------------------------------------------------------------------------------
- */
+/* ---- What fails ----------------------------------------------------------------------------- */
 
 static void refused(void **state) {
     (void)state;

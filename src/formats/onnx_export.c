@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- What layers ask for -----------------------------------------------------------------------
- */
+/* ---- What layers ask for -------------------------------------------------------------------- */
 
 const fv_shape *fv_export_shape_in(const fv_export_call *c, int input) {
     return &c->net->nodes[c->node->inputs[input]].output;
@@ -91,8 +90,7 @@ int fv_export_refuse(const fv_export_call *c, const char *format, ...) {
     return FV_EXPORT_NONE;
 }
 
-/* ---- The layers --------------------------------------------------------------------------------
- */
+/* ---- The layers ----------------------------------------------------------------------------- */
 
 /* x op the numbers: one, or one for each channel; x itself where all of them are `nothing`. */
 static int by_channel(const fv_export_call *c, const char *op, int x, const double *numbers,
@@ -239,8 +237,7 @@ static fv_status add_layer(fv_export_graph *g, const fv_net *net, fv_export_resu
                    fv_node_place(net, node, place), node->type->name);
 }
 
-/* ---- Outputs, classes --------------------------------------------------------------------------
- */
+/* ---- Outputs, classes ----------------------------------------------------------------------- */
 
 /* Makes node n's value an output called as the layer is: a copy where the value has another layer's
  * name, and where the input has this one's. */

@@ -7,8 +7,7 @@
 
 #include "formats/formats.h"
 
-/* ---- The graph --------------------------------------------------------------------------------
- */
+/* ---- The graph ------------------------------------------------------------------------------ */
 
 enum { FV_EXPORT_RANK = 8, FV_EXPORT_NONE = -1 };
 
@@ -97,8 +96,7 @@ int fv_export_integers(fv_export_graph *graph, const char *word, int rank, const
 int fv_export_weight(fv_export_graph *graph, const fv_net *net, const fv_weight *weight, int rank,
                      const size_t *size);
 
-/* ---- Nodes that many layers need ---------------------------------------------------------------
- */
+/* ---- Nodes that many layers need ------------------------------------------------------------ */
 
 /* Under another shape; 0 keeps a size, -1 is what is left. */
 int fv_export_reshape(fv_export_graph *graph, int x, int count, const int64_t *sizes);
@@ -111,8 +109,7 @@ int fv_export_reduce(fv_export_graph *graph, const char *op, int x, int axis);
 /* `activation` of x; x itself where it is linear. */
 int fv_export_activate(fv_export_graph *graph, fv_activation activation, double constant, int x);
 
-/* ---- A layer's translation ---------------------------------------------------------------------
- */
+/* ---- A layer's translation ------------------------------------------------------------------ */
 
 /* The output of a layer. `value` is in our order of a sample's values; a vector that was folded of
  * an array with spatial axes may be there with its channels first, `folded`, as a dense layer's

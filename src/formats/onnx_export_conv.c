@@ -5,8 +5,7 @@
 #include "layers/meaning.h"
 #include <string.h>
 
-/* ---- Windows -----------------------------------------------------------------------------------
- */
+/* ---- Windows -------------------------------------------------------------------------------- */
 
 /* Cells from a kernel's first to its last. */
 static int reach(const fv_axis *axis) {
@@ -74,8 +73,7 @@ int fv_export_pad(fv_export_graph *g, int x, int rank, const fv_axis *axes) {
     return fv_export_2(g, "Pad", x, fv_export_list(g, 2 * (rank + 2), pads));
 }
 
-/* ---- Convolutions ------------------------------------------------------------------------------
- */
+/* ---- Convolutions --------------------------------------------------------------------------- */
 
 /* Conv of x; bias FV_EXPORT_NONE: without. */
 static int convolve(const fv_export_call *c, const fv_export_window *window, int64_t groups, int x,
@@ -180,8 +178,7 @@ int fv_export_conv_transpose(const fv_export_call *c) {
     return y;
 }
 
-/* ---- Sub-sampling ------------------------------------------------------------------------------
- */
+/* ---- Sub-sampling --------------------------------------------------------------------------- */
 
 /* coefficient(c) x sum of the window + bias(c): a convolution of each channel by a kernel whose
  * cells are all the coefficient. */
@@ -211,8 +208,7 @@ int fv_export_subsample(const fv_export_call *c) {
                     fv_export_weight_in(c, "bias"));
 }
 
-/* ---- Local -------------------------------------------------------------------------------------
- */
+/* ---- Local ---------------------------------------------------------------------------------- */
 
 /* For each output place the values of its kernel's cells and channels within the padded input,
  * which lies there N, places x channels. NULL when out of memory. */

@@ -2,8 +2,7 @@
  * Called by onnx_export.c by its table. */
 #include "formats/onnx_export.h"
 
-/* ---- Vectors -----------------------------------------------------------------------------------
- */
+/* ---- Vectors -------------------------------------------------------------------------------- */
 
 /* The weights (units, inputs) have the channels of a flattened input first, as its ONNX form has.
  */
@@ -53,8 +52,7 @@ int fv_export_prelu(const fv_export_call *c) {
                        fv_export_channel_weight(c, "weight", c->node->output.rank));
 }
 
-/* ---- Several inputs ----------------------------------------------------------------------------
- */
+/* ---- Several inputs ------------------------------------------------------------------------- */
 
 /* Input i with as many axes as the output: it has one place where it lacks some. */
 static int operand(const fv_export_call *c, int i) {

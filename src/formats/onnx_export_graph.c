@@ -34,8 +34,7 @@ static void *more(fv_export_graph *g, void *block, size_t count, size_t size) {
     return moved;
 }
 
-/* ---- Values ------------------------------------------------------------------------------------
- */
+/* ---- Values --------------------------------------------------------------------------------- */
 
 static int add_value(fv_export_graph *g, char *name) {
     void *moved = name ? more(g, g->values, g->value_count, sizeof *g->values) : NULL;
@@ -110,8 +109,7 @@ void fv_export_output(fv_export_graph *g, int value, const fv_shape *shape) {
     g->outputs[g->output_count++] = (fv_export_port){.value = value, .shape = *shape};
 }
 
-/* ---- Nodes -------------------------------------------------------------------------------------
- */
+/* ---- Nodes ---------------------------------------------------------------------------------- */
 
 int fv_export_node_of(fv_export_graph *g, const char *op, int count, const int *inputs) {
     int output = g->status ? FV_EXPORT_NONE : add_value(g, new_name(g, op));
@@ -168,8 +166,7 @@ void fv_export_set_text(fv_export_graph *g, const char *name, const char *text) 
     add_attribute(g, &(fv_export_attribute){.name = name, .type = FV_EXPORT_STRING, .text = text});
 }
 
-/* ---- Constants ---------------------------------------------------------------------------------
- */
+/* ---- Constants ------------------------------------------------------------------------------ */
 
 /* Takes over the tensor's arrays, on failure too. `name` likewise; NULL: out of memory. */
 static int add_tensor(fv_export_graph *g, char *name, fv_export_tensor tensor) {
@@ -250,8 +247,7 @@ int fv_export_weight(fv_export_graph *g, const fv_net *net, const fv_weight *wei
     return add_tensor(g, weight_name(g, net, weight->spec.name), tensor);
 }
 
-/* ---- Nodes that many layers need ---------------------------------------------------------------
- */
+/* ---- Nodes that many layers need ------------------------------------------------------------ */
 
 /* Where two arguments of a call make something, they are made before it: C does not say in which
  * order it would do that, and equal nets shall give equal files. */
@@ -291,8 +287,7 @@ int fv_export_reduce(fv_export_graph *g, const char *op, int x, int axis) {
     return y;
 }
 
-/* ---- Activations -------------------------------------------------------------------------------
- */
+/* ---- Activations ---------------------------------------------------------------------------- */
 
 /* x / 2 (1 + erf(x / sqrt 2)) */
 static int gelu(fv_export_graph *g, int x) {

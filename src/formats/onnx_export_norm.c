@@ -3,8 +3,7 @@
 #include "formats/onnx_export.h"
 #include "layers/meaning.h"
 
-/* ---- Parts -------------------------------------------------------------------------------------
- */
+/* ---- Parts ---------------------------------------------------------------------------------- */
 
 /* `count` times the value. */
 static int repeated(fv_export_graph *g, const char *word, int count, float value) {
@@ -40,8 +39,7 @@ static int reshape_like(fv_export_graph *g, int x, int like) {
     return fv_export_2(g, "Reshape", x, fv_export_1(g, "Shape", like));
 }
 
-/* ---- Over the batch ----------------------------------------------------------------------------
- */
+/* ---- Over the batch ------------------------------------------------------------------------- */
 
 int fv_export_batch_norm(const fv_export_call *c) {
     fv_export_graph *g = c->graph;
@@ -56,8 +54,7 @@ int fv_export_batch_norm(const fv_export_call *c) {
     return y;
 }
 
-/* ---- Over channels or all values of a sample ---------------------------------------------------
- */
+/* ---- Over channels or all values of a sample ------------------------------------------------ */
 
 static int layer_normalization(const fv_export_call *c, int x, int axis, int weight, int bias) {
     const fv_layer_norm_options *o = c->node->options;
@@ -114,8 +111,7 @@ int fv_export_l2_normalize(const fv_export_call *c) {
     return fv_export_2(g, "Div", x, fv_export_1(g, "Sqrt", most));
 }
 
-/* ---- Of groups of channels ---------------------------------------------------------------------
- */
+/* ---- Of groups of channels ------------------------------------------------------------------ */
 
 /* Each group as one channel. */
 static int normalize_groups(const fv_export_call *c, int groups, double epsilon) {
@@ -146,8 +142,7 @@ int fv_export_instance_norm(const fv_export_call *c) {
     return y;
 }
 
-/* ---- By neighbouring channels ------------------------------------------------------------------
- */
+/* ---- By neighbouring channels --------------------------------------------------------------- */
 
 /* The sum of x^2 over the window of each channel is the mean over it, times its size, of a picture
  * whose rows are the channels. */

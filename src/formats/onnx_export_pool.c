@@ -1,8 +1,7 @@
 /* ONNX nodes of pooling. Called by onnx_export.c by its table. */
 #include "formats/onnx_export.h"
 
-/* ---- Sliding windows ---------------------------------------------------------------------------
- */
+/* ---- Sliding windows ------------------------------------------------------------------------ */
 
 /* What is padded behind so that ONNX, rounding down, has as many windows as our ceil: ONNX's own
  * ceil_mode changed its mind, between versions, on windows that begin in the padding. */
@@ -82,8 +81,7 @@ int fv_export_avgpool(const fv_export_call *c) {
     return pool(c, "AveragePool", true);
 }
 
-/* ---- Over all places ---------------------------------------------------------------------------
- */
+/* ---- Over all places ------------------------------------------------------------------------ */
 
 static int global_pool(const fv_export_call *c, const char *op) {
     const fv_global_pool_options *o = c->node->options;
@@ -99,8 +97,7 @@ int fv_export_global_avgpool(const fv_export_call *c) {
     return global_pool(c, "GlobalAveragePool");
 }
 
-/* ---- Windows by the output's sizes -------------------------------------------------------------
- */
+/* ---- Windows by the output's sizes ---------------------------------------------------------- */
 
 /* Cells [low, high) of window i of an axis. */
 static void window_at(int64_t i, int64_t in, int64_t out, int64_t *low, int64_t *high) {

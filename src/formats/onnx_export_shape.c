@@ -8,8 +8,7 @@ static int onnx_axis(int axis) {
     return axis == 0 ? 1 : axis + 1;
 }
 
-/* ---- Shapes and axes ---------------------------------------------------------------------------
- */
+/* ---- Shapes and axes ------------------------------------------------------------------------ */
 
 /* The same numbers in our order: with the channels last. */
 int fv_export_reshape_layer(const fv_export_call *c) {
@@ -34,8 +33,7 @@ int fv_export_permute(const fv_export_call *c) {
     return fv_export_transpose(c->graph, fv_export_in(c, 0), 1 + o->count, order);
 }
 
-/* ---- Borders and parts -------------------------------------------------------------------------
- */
+/* ---- Borders and parts ---------------------------------------------------------------------- */
 
 int fv_export_pad_layer(const fv_export_call *c) {
     static const char *const modes[] = {"constant", "reflect", "edge"};
@@ -96,8 +94,7 @@ int fv_export_concat(const fv_export_call *c) {
     return y;
 }
 
-/* ---- Other sizes -------------------------------------------------------------------------------
- */
+/* ---- Other sizes ---------------------------------------------------------------------------- */
 
 /* The nearest cell floor(i in / out) for each i < out. As whole numbers: ONNX's Resize divides by a
  * rounded scale and takes the cell before now and then. */
@@ -168,8 +165,7 @@ int fv_export_upsample(const fv_export_call *c) {
     return x;
 }
 
-/* ---- Channels and blocks of cells --------------------------------------------------------------
- */
+/* ---- Channels and blocks of cells ----------------------------------------------------------- */
 
 /* Reshape, where at most one size may vary. */
 static int reshape_open(const fv_export_call *c, int x, int count, const int64_t *sizes) {

@@ -20,8 +20,7 @@ static bool only_counts(const pb_ostream_t *stream) {
     return stream->callback == NULL;
 }
 
-/* ---- Fields ------------------------------------------------------------------------------------
- */
+/* ---- Fields --------------------------------------------------------------------------------- */
 
 typedef bool encoder(pb_ostream_t *stream, const pb_field_t *field, void *const *argument);
 
@@ -78,8 +77,7 @@ static bool message(pb_ostream_t *stream, const pb_field_t *field, const pb_msgd
     return pb_encode_tag_for_field(stream, field) && pb_encode_submessage(stream, type, contents);
 }
 
-/* ---- Nodes -------------------------------------------------------------------------------------
- */
+/* ---- Nodes ---------------------------------------------------------------------------------- */
 
 static bool encode_attribute(pb_ostream_t *stream, const pb_field_t *field,
                              const fv_export_attribute *a) {
@@ -132,8 +130,7 @@ static bool nodes(pb_ostream_t *stream, const pb_field_t *field, void *const *ar
     return true;
 }
 
-/* ---- Tensors -----------------------------------------------------------------------------------
- */
+/* ---- Tensors -------------------------------------------------------------------------------- */
 
 /* A weight in the order that files have; false, with the thread's message, when out of memory. */
 static bool write_weight(pb_ostream_t *stream, const fv_export_tensor *tensor) {
@@ -180,8 +177,7 @@ static bool tensors(pb_ostream_t *stream, const pb_field_t *field, void *const *
     return true;
 }
 
-/* ---- What goes in and out ----------------------------------------------------------------------
- */
+/* ---- What goes in and out ------------------------------------------------------------------- */
 
 static bool encode_size(pb_ostream_t *stream, const pb_field_t *field, int size, const char *name) {
     onnx_TensorShapeProto_Dimension proto = onnx_TensorShapeProto_Dimension_init_zero;
@@ -243,8 +239,7 @@ static bool outputs(pb_ostream_t *stream, const pb_field_t *field, void *const *
     return encode_ports(stream, field, g, g->outputs, g->output_count, output_sizes);
 }
 
-/* ---- The model ---------------------------------------------------------------------------------
- */
+/* ---- The model ------------------------------------------------------------------------------ */
 
 static bool opset(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
     (void)argument;
