@@ -2,9 +2,9 @@
  * with nanopb), with the weights' own values; equal nets give equal files; what ONNX cannot say is
  * refused by the layer's name; and whatever fails leaves nothing behind. That ONNX Runtime computes
  * the same from them is held by peers/onnx_export.py. */
-#include "base/text.h"
 #include "files.h"
 #include "formats/onnx_export.h"
+#include "onnx_text.h"
 #include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,10 +13,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#ifdef FV_HAVE_ONNX
-#include "onnx.pb.h"
-#include <pb_decode.h>
-#endif
 
 #include <cmocka.h>
 
@@ -42,318 +38,15 @@ static int file_count(void) {
     return count;
 }
 
-/* ---- Reading back --------------------------------------------------------------------------- */
-
-/* What a file holds, as text: a line for each node and constant, for inputs and outputs. */
-typedef struct dump {
-    fv_text nodes, tensors, ports, other;
-    const fv_net *net; /* whose weights' values constants of their names must have */
-    int weights;       /* how many did */
-} dump;
-
-static bool read_text(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    fv_text *text = *argument;
-    char bytes[512];
-    size_t size = stream->bytes_left;
-    assert_true(size < sizeof bytes);
-    if (!pb_read(stream, (pb_byte_t *)bytes, size))
-        return false;
-    fv_text_add(text, "%s%.*s", text->size > 0 ? ", " : "", (int)size, bytes);
-    return true;
-}
-
-static pb_callback_t into(fv_text *text) {
-    return (pb_callback_t){.funcs.decode = read_text, .arg = text};
-}
-
-static bool read_integers(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    fv_text *text = *argument;
-    uint64_t value;
-    if (!pb_decode_varint(stream, &value))
-        return false;
-    fv_text_add(text, "%s%lld", text->size > 0 ? "," : "", (long long)value);
-    return true;
-}
-
-static pb_callback_t integers_into(fv_text *text) {
-    return (pb_callback_t){.funcs.decode = read_integers, .arg = text};
-}
-
-static const char *words(const fv_text *text) {
-    return text->bytes ? text->bytes : "";
-}
-
-static bool read_attribute(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    fv_text *line = *argument, name = {0}, string = {0}, list = {0};
-    onnx_AttributeProto proto = onnx_AttributeProto_init_zero;
-    proto.name = into(&name);
-    proto.s = into(&string);
-    proto.ints = integers_into(&list);
-    if (!pb_decode(stream, onnx_AttributeProto_fields, &proto))
-        return false;
-    fv_text_add(line, " %s=", words(&name));
-    if (proto.type == onnx_AttributeProto_AttributeType_INT)
-        fv_text_add(line, "%lld", (long long)proto.i);
-    else if (proto.type == onnx_AttributeProto_AttributeType_FLOAT)
-        fv_text_add(line, "%g", (double)proto.f);
-    else if (proto.type == onnx_AttributeProto_AttributeType_INTS)
-        fv_text_add(line, "%s", words(&list));
-    else
-        fv_text_add(line, "%s", words(&string));
-    assert_int_equal(proto.has_i, proto.type == onnx_AttributeProto_AttributeType_INT);
-    assert_int_equal(proto.has_f, proto.type == onnx_AttributeProto_AttributeType_FLOAT);
-    fv_text_free(&name);
-    fv_text_free(&string);
-    fv_text_free(&list);
-    return true;
-}
-
-static bool read_node(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    dump *d = *argument;
-    fv_text name = {0}, op = {0}, in = {0}, out = {0}, attributes = {0};
-    onnx_NodeProto proto = onnx_NodeProto_init_zero;
-    proto.name = into(&name);
-    proto.op_type = into(&op);
-    proto.input = into(&in);
-    proto.output = into(&out);
-    proto.attribute = (pb_callback_t){.funcs.decode = read_attribute, .arg = &attributes};
-    if (!pb_decode(stream, onnx_NodeProto_fields, &proto))
-        return false;
-    assert_string_equal(words(&name), words(&out));
-    fv_text_add(&d->nodes, "%s = %s(%s)%s\n", words(&out), words(&op), words(&in),
-                words(&attributes));
-    fv_text_free(&name);
-    fv_text_free(&op);
-    fv_text_free(&in);
-    fv_text_free(&out);
-    fv_text_free(&attributes);
-    return true;
-}
-
-typedef struct raw {
-    unsigned char *bytes;
-    size_t size;
-} raw;
-
-static bool read_raw(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    raw *data = *argument;
-    data->size = stream->bytes_left;
-    data->bytes = malloc(data->size + 1);
-    return data->bytes && pb_read(stream, data->bytes, data->size);
-}
-
-/* The bytes of a constant called as a weight are that weight's. */
-static void compare_weight(dump *d, const char *name, const raw *data) {
-    fv_weight_info info;
-    for (int i = 0; d->net && i < fv_weight_count(d->net); i++) {
-        assert_int_equal(fv_weight_describe(d->net, i, &info), FV_OK);
-        if (strcmp(info.name, name) != 0)
-            continue;
-        float *values = malloc(info.count * sizeof *values);
-        assert_non_null(values);
-        assert_int_equal(fv_get_weight(d->net, i, values), FV_OK);
-        assert_int_equal(data->size, info.count * sizeof *values);
-        assert_memory_equal(data->bytes, values, data->size);
-        d->weights++;
-        free(values);
-    }
-}
-
-/* Short constants with their values. */
-static void add_values(fv_text *text, int type, const raw *data) {
-    bool integers = type == onnx_TensorProto_DataType_INT64;
-    size_t count = data->size / (integers ? 8 : 4);
-    for (size_t i = 0; count <= 12 && i < count; i++) {
-        int64_t whole;
-        float number;
-        if (integers)
-            memcpy(&whole, data->bytes + 8 * i, sizeof whole);
-        else
-            memcpy(&number, data->bytes + 4 * i, sizeof number);
-        if (integers)
-            fv_text_add(text, " %lld", (long long)whole);
-        else
-            fv_text_add(text, " %g", (double)number);
-    }
-}
-
-static bool read_tensor(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    dump *d = *argument;
-    fv_text name = {0}, dims = {0};
-    raw data = {0};
-    onnx_TensorProto proto = onnx_TensorProto_init_zero;
-    proto.name = into(&name);
-    proto.dims = integers_into(&dims);
-    proto.raw_data = (pb_callback_t){.funcs.decode = read_raw, .arg = &data};
-    if (!pb_decode(stream, onnx_TensorProto_fields, &proto))
-        return false;
-    bool integers = proto.data_type == onnx_TensorProto_DataType_INT64;
-    assert_true(integers || proto.data_type == onnx_TensorProto_DataType_FLOAT);
-    int weights = d->weights;
-    compare_weight(d, words(&name), &data);
-    fv_text_add(&d->tensors, "%s %s[%s]", integers ? "int64" : "float", words(&name), words(&dims));
-    if (weights == d->weights)
-        add_values(&d->tensors, proto.data_type, &data);
-    fv_text_add(&d->tensors, "\n");
-    fv_text_free(&name);
-    fv_text_free(&dims);
-    free(data.bytes);
-    return true;
-}
-
-static bool read_size(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    fv_text *text = *argument, name = {0};
-    /* nanopb clears a oneof before it reads into it, and callbacks with it: so by hand. */
-    uint32_t tag;
-    pb_wire_type_t wire;
-    bool end = false;
-    while (pb_decode_tag(stream, &wire, &tag, &end)) {
-        if (tag == onnx_TensorShapeProto_Dimension_dim_value_tag) {
-            uint64_t value;
-            if (!pb_decode_varint(stream, &value))
-                return false;
-            fv_text_add(&name, "%lld", (long long)value);
-        } else {
-            pb_istream_t part;
-            if (!pb_make_string_substream(stream, &part))
-                return false;
-            void *to = &name;
-            if (!read_text(&part, NULL, &to) || !pb_close_string_substream(stream, &part))
-                return false;
-        }
-    }
-    fv_text_add(text, "%s%s", text->size > 0 ? "," : "", name.size > 0 ? name.bytes : "?");
-    fv_text_free(&name);
-    return end;
-}
-
-/* The type of a port: also a oneof. */
-static bool read_type(pb_istream_t *stream, fv_text *sizes) {
-    onnx_TypeProto_Tensor proto = onnx_TypeProto_Tensor_init_zero;
-    uint32_t tag;
-    pb_wire_type_t wire;
-    bool end = false;
-    pb_istream_t part;
-    while (pb_decode_tag(stream, &wire, &tag, &end)) {
-        assert_int_equal(tag, onnx_TypeProto_tensor_type_tag);
-        proto.shape.dim = (pb_callback_t){.funcs.decode = read_size, .arg = sizes};
-        if (!pb_make_string_substream(stream, &part) ||
-            !pb_decode_ex(&part, onnx_TypeProto_Tensor_fields, &proto, PB_DECODE_NOINIT) ||
-            !pb_close_string_substream(stream, &part))
-            return false;
-        assert_int_equal(proto.elem_type, onnx_TensorProto_DataType_FLOAT);
-    }
-    return end;
-}
-
-static bool read_port(pb_istream_t *stream, dump *d, const char *what) {
-    fv_text name = {0}, sizes = {0};
-    uint32_t tag;
-    pb_wire_type_t wire;
-    bool end = false;
-    pb_istream_t part;
-    while (pb_decode_tag(stream, &wire, &tag, &end)) {
-        void *to = &name;
-        if (!pb_make_string_substream(stream, &part) ||
-            !(tag == onnx_ValueInfoProto_type_tag ? read_type(&part, &sizes)
-                                                  : read_text(&part, NULL, &to)) ||
-            !pb_close_string_substream(stream, &part))
-            return false;
-    }
-    fv_text_add(&d->ports, "%s %s[%s]\n", what, words(&name), words(&sizes));
-    fv_text_free(&name);
-    fv_text_free(&sizes);
-    return end;
-}
-
-static bool read_input(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    return read_port(stream, *argument, "in");
-}
-
-static bool read_output(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    return read_port(stream, *argument, "out");
-}
-
-static bool read_opset(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    dump *d = *argument;
-    fv_text domain = {0};
-    onnx_OperatorSetIdProto proto = onnx_OperatorSetIdProto_init_zero;
-    proto.domain = into(&domain);
-    if (!pb_decode(stream, onnx_OperatorSetIdProto_fields, &proto))
-        return false;
-    fv_text_add(&d->other, "opset %s%lld\n", words(&domain), (long long)proto.version);
-    fv_text_free(&domain);
-    return true;
-}
-
-static bool read_metadata(pb_istream_t *stream, const pb_field_t *field, void **argument) {
-    (void)field;
-    dump *d = *argument;
-    fv_text key = {0}, value = {0};
-    onnx_StringStringEntryProto proto = onnx_StringStringEntryProto_init_zero;
-    proto.key = into(&key);
-    proto.value = into(&value);
-    if (!pb_decode(stream, onnx_StringStringEntryProto_fields, &proto))
-        return false;
-    fv_text_add(&d->other, "%s: %s\n", words(&key), words(&value));
-    fv_text_free(&key);
-    fv_text_free(&value);
-    return true;
-}
-
-/* Exports the net and reads it back; the caller calls forget(). */
-static dump exported(const fv_net *net) {
+/* Exports the net and reads it back; the caller frees the text. */
+static onnx_text exported(const fv_net *net) {
     const char *path = in_folder("a.onnx");
-    dump d = {.net = net};
     if (fv_export(net, path) != FV_OK)
         fail_msg("%s", fv_error_message());
     assert_int_equal(file_count(), 1);
-    size_t size;
-    unsigned char *bytes = read_whole(path, &size);
-    fv_text producer = {0}, version = {0}, graph = {0}, doc = {0};
-    onnx_ModelProto model = onnx_ModelProto_init_zero;
-    model.producer_name = into(&producer);
-    model.producer_version = into(&version);
-    model.doc_string = into(&doc);
-    model.opset_import = (pb_callback_t){.funcs.decode = read_opset, .arg = &d};
-    model.metadata_props = (pb_callback_t){.funcs.decode = read_metadata, .arg = &d};
-    model.graph.name = into(&graph);
-    model.graph.node = (pb_callback_t){.funcs.decode = read_node, .arg = &d};
-    model.graph.initializer = (pb_callback_t){.funcs.decode = read_tensor, .arg = &d};
-    model.graph.input = (pb_callback_t){.funcs.decode = read_input, .arg = &d};
-    model.graph.output = (pb_callback_t){.funcs.decode = read_output, .arg = &d};
-    pb_istream_t stream = pb_istream_from_buffer(bytes, size);
-    if (!pb_decode_ex(&stream, onnx_ModelProto_fields, &model, PB_DECODE_NOINIT))
-        fail_msg("nanopb: %s", PB_GET_ERROR(&stream));
-    assert_int_equal(model.ir_version, 8);
-    assert_string_equal(words(&producer), "fovea");
-    assert_string_equal(words(&version), fv_version());
-    assert_true(graph.size > 0);
-    fv_text_add(&d.other, "%s%s", words(&doc), doc.size > 0 ? "\n" : "");
-    fv_text_free(&producer);
-    fv_text_free(&version);
-    fv_text_free(&graph);
-    fv_text_free(&doc);
-    free(bytes);
-    unlink(path);
-    return d;
-}
-
-static void forget(dump *d) {
-    fv_text_free(&d->nodes);
-    fv_text_free(&d->tensors);
-    fv_text_free(&d->ports);
-    fv_text_free(&d->other);
+    onnx_text text = onnx_text_read(net, path);
+    unlink(in_folder("a.onnx"));
+    return text;
 }
 
 /* ---- What the files hold -------------------------------------------------------------------- */
@@ -367,7 +60,7 @@ static void usual_net(void **state) {
                         "dropout 0.5\n"
                         "flatten\n"
                         "dense 3 softmax\n");
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.ports.bytes, "in input1[N,2,6,5]\nout dense1[N,3]\n");
     assert_string_equal(
         d.nodes.bytes,
@@ -392,7 +85,7 @@ static void usual_net(void **state) {
                         "float dense1.weight[3,16]\nfloat dense1.bias[3]\n");
     assert_string_equal(d.other.bytes, "opset 17\n");
     assert_int_equal(d.weights, fv_weight_count(net));
-    forget(&d);
+    onnx_text_free(&d);
     fv_net_free(net);
 }
 
@@ -401,7 +94,7 @@ static void usual_net(void **state) {
 static void order_of_vectors(void **state) {
     (void)state;
     fv_net *net = parse("input 2x3x4\nflatten\nrelu\nprelu\ndense 2\noutput flatten1\n");
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.nodes.bytes,
                         "flatten1:value = Flatten(input1)\n"
                         "relu1 = Relu(flatten1:value)\n"
@@ -422,7 +115,7 @@ static void order_of_vectors(void **state) {
                         "float dense1.weight[2,24]\nfloat dense1.bias[2]\n"
                         "int64 flatten1:integers[4] 0 4 2 3\n");
     assert_string_equal(d.ports.bytes, "in input1[N,4,2,3]\nout flatten1[N,24]\nout dense1[N,2]\n");
-    forget(&d);
+    onnx_text_free(&d);
     fv_net_free(net);
 }
 
@@ -432,7 +125,7 @@ static void outputs(void **state) {
     fv_net *net = parse("input *x*x2\na: conv 3 1\nb: dropout 0.5\nside: conv 1 1 from=a\n"
                         "c: conv 2 1 from=b\noutput input1,b\nloss mse of=side auxiliary=true\n"
                         "loss mse of=c\n");
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.ports.bytes,
                         "in input1[N,2,H,W]\nout input1:Identity[N,2,?,?]\nout b[N,3,?,?]\n"
                         "out c[N,2,?,?]\n");
@@ -444,7 +137,7 @@ static void outputs(void **state) {
         "group=1\n"
         "input1:Identity = Identity(input1)\n"
         "b = Identity(a)\n");
-    forget(&d);
+    onnx_text_free(&d);
     fv_net_free(net);
 }
 
@@ -452,12 +145,12 @@ static void outputs(void **state) {
 static void names(void **state) {
     (void)state;
     fv_net *net = parse("input 4\nx: dense 3\nx.weight: dense 2\nx.weight_: relu\n");
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.nodes.bytes,
                         "x = Gemm(input1, x.weight__, x.bias) transB=1\n"
                         "x.weight = Gemm(x, x.weight.weight, x.weight.bias) transB=1\n"
                         "x.weight_ = Relu(x.weight)\n");
-    forget(&d);
+    onnx_text_free(&d);
     fv_net_free(net);
 }
 
@@ -469,11 +162,11 @@ static void expanded_weights(void **state) {
     const float links[] = {3, 5, 7}, coefficients[] = {11, 13};
     assert_int_equal(fv_set_weight(net, 0, links), FV_OK);
     assert_int_equal(fv_set_weight(net, 2, coefficients), FV_OK);
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.tensors.bytes,
                         "float conv1:weight[2,3,1] 3 0 5 0 7 0\nfloat conv1.bias[2]\n"
                         "float subsample1:weight[2,1,2] 11 11 13 13\nfloat subsample1.bias[2]\n");
-    forget(&d);
+    onnx_text_free(&d);
     fv_net_free(net);
 }
 
@@ -483,12 +176,12 @@ static void class_names(void **state) {
     fv_net *net = parse("input 4\ndense 2\n");
     assert_int_equal(fv_set_class_names(net, classes, 2), FV_OK);
 #ifdef FV_HAVE_JSON
-    dump d = exported(net);
+    onnx_text d = exported(net);
     assert_string_equal(d.other.bytes,
                         "opset 17\nfovea.classes: [\"cat\",\"Hund \\\"Rex\\\"\"]\n"
                         "The classes of the last layer, in the order of its channels: cat, Hund "
                         "\"Rex\"\n");
-    forget(&d);
+    onnx_text_free(&d);
 #else
     expect_failure(fv_export(net, in_folder("a.onnx")), FV_UNSUPPORTED, "JSON");
 #endif
@@ -573,9 +266,9 @@ static void all_layers(void **state) {
         if (i == LAYERS)
             fail_msg("no net has the layer %s", fv_layer_types[t]->name);
         fv_net *net = layer_net(i);
-        dump d = exported(net);
+        onnx_text d = exported(net);
         assert_true(d.nodes.size > 0);
-        forget(&d);
+        onnx_text_free(&d);
         fv_net_free(net);
     }
 }
