@@ -96,8 +96,8 @@ static void order_of_vectors(void **state) {
     fv_net *net = parse("input 2x3x4\nflatten\nrelu\nprelu\ndense 2\noutput flatten1\n");
     onnx_text d = exported(net);
     assert_string_equal(d.nodes.bytes,
-                        "flatten1:value = Flatten(input1)\n"
-                        "relu1 = Relu(flatten1:value)\n"
+                        "flatten1:folded = Flatten(input1)\n"
+                        "relu1 = Relu(flatten1:folded)\n"
                         "prelu1:Reshape = Reshape(relu1, prelu1:integers)\n"
                         "prelu1:Transpose = Transpose(prelu1:Reshape) perm=0,2,3,1\n"
                         "prelu1:Flatten = Flatten(prelu1:Transpose)\n"
@@ -106,7 +106,7 @@ static void order_of_vectors(void **state) {
                         "dense1:Transpose = Transpose(dense1:Reshape) perm=0,3,1,2\n"
                         "dense1:Flatten = Flatten(dense1:Transpose)\n"
                         "dense1 = Gemm(dense1:Flatten, dense1.weight, dense1.bias) transB=1\n"
-                        "flatten1:Reshape = Reshape(flatten1:value, flatten1:integers)\n"
+                        "flatten1:Reshape = Reshape(flatten1:folded, flatten1:integers)\n"
                         "flatten1:Transpose = Transpose(flatten1:Reshape) perm=0,2,3,1\n"
                         "flatten1 = Flatten(flatten1:Transpose)\n");
     assert_string_equal(d.tensors.bytes,

@@ -239,16 +239,25 @@ static fv_status add_layer(fv_export_graph *g, const fv_net *net, fv_export_resu
 
 /* ---- Outputs, classes ----------------------------------------------------------------------- */
 
+static bool is_named(const fv_export_graph *g, int value, const char *name) {
+    return g->status == FV_OK && value != FV_EXPORT_NONE && strcmp(g->values[value], name) == 0;
+}
+
 /* Makes node n's value an output called as the layer is: a copy where the value has another layer's
  * name, and where the input has this one's. */
 static void add_output(fv_export_graph *g, const fv_net *net, fv_export_result *results, int n) {
     const fv_node *node = &net->nodes[n];
+    char folded[FV_NAME_SIZE + 8];
     g->prefix = node->name;
     g->first = 0;
     int value = value_of(g, net, results, n);
-    bool named = g->status == FV_OK && !strchr(g->values[value], ':');
-    if (n == 0 || (named && strcmp(g->values[value], node->name) != 0))
+    if (n == 0 ||
+        (g->status == FV_OK && !strchr(g->values[value], ':') && !is_named(g, value, node->name)))
         value = fv_export_1(g, "Identity", value);
+    if (is_named(g, results[n].folded, node->name)) {
+        snprintf(folded, sizeof folded, "%s:folded", node->name);
+        fv_export_rename(g, results[n].folded, folded);
+    }
     if (n > 0)
         fv_export_rename(g, value, node->name);
     fv_export_output(g, value, &node->output);

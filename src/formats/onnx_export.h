@@ -70,7 +70,7 @@ fv_status fv_export_write(const fv_export_graph *graph, const char *path);
 
 int fv_export_input(fv_export_graph *graph, const char *name, const fv_shape *shape);
 void fv_export_output(fv_export_graph *graph, int value, const fv_shape *shape);
-/* Takes the name from a value that has it. */
+/* The name must be no other value's. */
 void fv_export_rename(fv_export_graph *graph, int value, const char *name);
 
 /* A node of an operator; attributes that are added belong to the last node. */

@@ -70,22 +70,10 @@ static char *new_name(const fv_export_graph *g, const char *word) {
 }
 
 void fv_export_rename(fv_export_graph *g, int value, const char *name) {
-    if (g->status || strcmp(g->values[value], name) == 0)
+    char *copy = g->status ? NULL : fv_copy_string(name);
+    if (!copy) {
+        g->status = g->status ? g->status : FV_MEMORY;
         return;
-    int owner = FV_EXPORT_NONE;
-    for (size_t i = 0; i < g->value_count; i++)
-        if (strcmp(g->values[i], name) == 0)
-            owner = (int)i;
-    char *copy = fv_copy_string(name), *other = owner >= 0 ? new_name(g, "value") : NULL;
-    if (!copy || (owner >= 0 && !other)) {
-        g->status = FV_MEMORY;
-        fv_free(copy);
-        fv_free(other);
-        return;
-    }
-    if (owner >= 0) {
-        fv_free(g->values[owner]);
-        g->values[owner] = other;
     }
     fv_free(g->values[value]);
     g->values[value] = copy;
