@@ -326,7 +326,7 @@ static void too_large(void **state) {
     const size_t size[] = {1 << 15, 1 << 14};
     const fv_shape shape = {.channels = 4};
     int x = fv_export_input(&graph, "x", &shape);
-    fv_export_weight(&graph, net, &net->nodes[1].weights[0], 2, size);
+    fv_export_weight(&graph, net, 0, 2, size);
     fv_export_output(&graph, fv_export_1(&graph, "Relu", x), &shape);
     assert_int_equal(graph.status, FV_OK);
     expect_failure(fv_export_write(&graph, in_folder("a.onnx")), FV_UNSUPPORTED,

@@ -67,15 +67,36 @@ const fv_weight *fv_export_find_weight(const fv_export_call *c, const char *name
     return NULL;
 }
 
-int fv_export_weight_in(const fv_export_call *c, const char *name) {
+static int weight_number(const fv_export_call *c, const fv_weight *weight) {
+    return c->first_weight + (int)(weight - c->node->weights);
+}
+
+int fv_export_weight_as(const fv_export_call *c, const char *name, int rank, const size_t *size) {
     const fv_weight *weight = fv_export_find_weight(c, name);
-    return weight ? fv_export_weight(c->graph, c->net, weight, 0, NULL) : FV_EXPORT_NONE;
+    return weight ? fv_export_weight(c->graph, c->net, weight_number(c, weight), rank, size)
+                  : FV_EXPORT_NONE;
+}
+
+int fv_export_weight_in(const fv_export_call *c, const char *name) {
+    return fv_export_weight_as(c, name, 0, NULL);
 }
 
 int fv_export_channel_weight(const fv_export_call *c, const char *name, int rank) {
     const fv_weight *weight = fv_export_find_weight(c, name);
     size_t size[4] = {weight ? weight->count : 0, 1, 1, 1};
-    return weight ? fv_export_weight(c->graph, c->net, weight, 1 + rank, size) : FV_EXPORT_NONE;
+    return fv_export_weight_as(c, name, 1 + rank, size);
+}
+
+float *fv_export_values(const fv_export_call *c, const char *name) {
+    const fv_weight *weight = fv_export_find_weight(c, name);
+    if (c->graph->status)
+        return NULL;
+    float *values = fv_alloc(weight->count, sizeof *values);
+    c->graph->status = values ? fv_get_weight(c->net, weight_number(c, weight), values) : FV_MEMORY;
+    if (c->graph->status == FV_OK)
+        return values;
+    fv_free(values);
+    return NULL;
 }
 
 int fv_export_refuse(const fv_export_call *c, const char *format, ...) {
@@ -214,10 +235,11 @@ static bool gives_folded(const fv_export_call *c, value_order order) {
 }
 
 /* Adds the nodes of layer n; its last value gets the layer's name. */
-static fv_status add_layer(fv_export_graph *g, const fv_net *net, fv_export_result *results,
-                           int n) {
+static fv_status add_layer(fv_export_graph *g, const fv_net *net, fv_export_result *results, int n,
+                           int first_weight) {
     const fv_node *node = &net->nodes[n];
-    fv_export_call call = {.graph = g, .net = net, .node = node, .results = results};
+    fv_export_call call = {
+        .graph = g, .net = net, .node = node, .first_weight = first_weight, .results = results};
     char place[128];
     g->prefix = node->name;
     g->first = g->value_count;
@@ -280,8 +302,8 @@ static fv_status add_net(fv_export_graph *g, const fv_net *net, fv_export_result
     for (int n = 0; n < net->count; n++)
         needed[n] = fv_net_is_output(net, n);
     fv_net_mark_needed(net, needed);
-    for (int n = 0; n < net->count; n++) {
-        fv_status status = needed[n] ? add_layer(g, net, results, n) : FV_OK;
+    for (int n = 0, weights = 0; n < net->count; weights += net->nodes[n++].weight_count) {
+        fv_status status = needed[n] ? add_layer(g, net, results, n, weights) : FV_OK;
         if (status != FV_OK)
             return status;
     }

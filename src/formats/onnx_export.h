@@ -34,8 +34,8 @@ typedef struct fv_export_tensor {
     int rank;
     size_t size[FV_EXPORT_RANK];
     size_t count;
-    const fv_weight *weight; /* with `stored`, its values in the net */
-    const real *stored;
+    const fv_net *net; /* the weight of this number in it; NULL: not a weight */
+    int weight;
     float *floats;
     int64_t *integers;
 } fv_export_tensor;
@@ -92,8 +92,8 @@ int fv_export_floats(fv_export_graph *graph, const char *word, int rank, const s
                      float *floats);
 int fv_export_integers(fv_export_graph *graph, const char *word, int rank, const size_t *size,
                        int64_t *integers);
-/* A weight of the net, with other sizes than in files (rank 0: with those). */
-int fv_export_weight(fv_export_graph *graph, const fv_net *net, const fv_weight *weight, int rank,
+/* Weight number `weight` of the net, with other sizes than in files (rank 0: with those). */
+int fv_export_weight(fv_export_graph *graph, const fv_net *net, int weight, int rank,
                      const size_t *size);
 
 /* ---- Nodes that many layers need ------------------------------------------------------------ */
@@ -122,6 +122,7 @@ typedef struct fv_export_call {
     fv_export_graph *graph;
     const fv_net *net;
     const fv_node *node;
+    int first_weight;          /* number of the layer's first weight in the net */
     fv_export_result *results; /* of all the net's layers */
 } fv_export_call;
 
@@ -132,11 +133,15 @@ const fv_shape *fv_export_shape_in(const fv_export_call *call, int input);
 /* Input i in our order; channels first. */
 int fv_export_in(const fv_export_call *call, int input);
 int fv_export_folded_in(const fv_export_call *call, int input);
-/* The layer's weight of that name; FV_EXPORT_NONE where it has none. fv_export_channel_weight: of
- * one value a channel, with the sizes 1 that `rank` spatial axes need. */
+/* The layer's weight of that name: as a constant, with other sizes than in files, or with the sizes
+ * 1 that `rank` spatial axes need behind the channels. FV_EXPORT_NONE where it has none. */
 int fv_export_weight_in(const fv_export_call *call, const char *name);
+int fv_export_weight_as(const fv_export_call *call, const char *name, int rank, const size_t *size);
 int fv_export_channel_weight(const fv_export_call *call, const char *name, int rank);
+/* What it is like, NULL where there is none; and its values in the order of files, which the caller
+ * frees: NULL, and the graph has failed, where they cannot be had. */
 const fv_weight *fv_export_find_weight(const fv_export_call *call, const char *name);
+float *fv_export_values(const fv_export_call *call, const char *name);
 /* FV_UNSUPPORTED: what of the layer ONNX cannot say. */
 __attribute__((format(printf, 2, 3))) int fv_export_refuse(const fv_export_call *call,
                                                            const char *format, ...);

@@ -96,10 +96,9 @@ static int table_weight(const fv_export_call *c, const fv_conv_options *o) {
     size_t size[5] = {filters, channels};
     for (int i = 1; i < spec->rank; i++)
         size[1 + i] = spec->size[i];
-    float *links = c->graph->status ? NULL : fv_alloc(weight->count, sizeof *links);
+    float *links = fv_export_values(c, "weight");
     float *dense = links ? fv_alloc(filters * channels, cells * sizeof *dense) : NULL;
     if (dense) {
-        fv_weight_to_file(weight, c->net->weights + weight->offset, links);
         const float *next = links;
         for (size_t f = 0; f < filters; f++)
             for (size_t k = 0; k < channels; k++)
@@ -186,7 +185,6 @@ int fv_export_subsample(const fv_export_call *c) {
     static const int no_pad[3][2] = {{0}};
     const fv_subsample_options *o = c->node->options;
     const fv_shape *input = fv_export_shape_in(c, 0);
-    const fv_weight *weight = fv_export_find_weight(c, "weight");
     size_t channels = (size_t)input->channels, cells = 1, size[5] = {channels, 1};
     fv_export_window window;
     if (!fv_export_window_of(c,
@@ -200,11 +198,13 @@ int fv_export_subsample(const fv_export_call *c) {
         size[2 + i] = (size_t)window.axes[i].kernel;
         cells *= size[2 + i]; /* at most 2^60 */
     }
-    float *kernels = c->graph->status ? NULL : fv_alloc(channels, cells * sizeof *kernels);
+    float *coefficients = fv_export_values(c, "weight");
+    float *kernels = coefficients ? fv_alloc(channels, cells * sizeof *kernels) : NULL;
     for (size_t i = 0; kernels && i < channels * cells; i++)
-        kernels[i] = (float)c->net->weights[weight->offset + i / cells];
-    int coefficients = fv_export_floats(c->graph, "weight", 2 + input->rank, size, kernels);
-    return convolve(c, &window, input->channels, fv_export_in(c, 0), coefficients,
+        kernels[i] = coefficients[i / cells];
+    fv_free(coefficients);
+    int weight = fv_export_floats(c->graph, "weight", 2 + input->rank, size, kernels);
+    return convolve(c, &window, input->channels, fv_export_in(c, 0), weight,
                     fv_export_weight_in(c, "bias"));
 }
 
@@ -259,9 +259,8 @@ int fv_export_local(const fv_export_call *c) {
     x = fv_export_transpose(g, x, 3, (const int64_t[]){1, 0, 2}); /* places, samples, depth */
     x = fv_export_2(g, "MatMul", x, fv_export_weight_in(c, "weight"));
     if (!o->no_bias) {
-        const fv_weight *bias = fv_export_find_weight(c, "bias");
         const size_t each[] = {size[0], 1, filters};
-        x = fv_export_2(g, "Add", x, fv_export_weight(g, c->net, bias, 3, each));
+        x = fv_export_2(g, "Add", x, fv_export_weight_as(c, "bias", 3, each));
     }
     x = fv_export_transpose(g, x, 3, (const int64_t[]){1, 2, 0}); /* samples, filters, places */
     int64_t sizes[5] = {0, o->filters};

@@ -31,7 +31,6 @@ int fv_export_rbf(const fv_export_call *c) {
 /* The values for as many samples as the input has. */
 int fv_export_constant(const fv_export_call *c) {
     const fv_shape *shape = &c->node->output;
-    const fv_weight *weight = fv_export_find_weight(c, "weight");
     const fv_export_result *in = &c->results[c->node->inputs[0]];
     fv_export_graph *g = c->graph;
     size_t size[5] = {1, (size_t)shape->channels};
@@ -42,7 +41,7 @@ int fv_export_constant(const fv_export_call *c) {
     int ones = fv_export_list(g, 1 + shape->rank, (const int64_t[]){1, 1, 1, 1});
     int wanted = fv_export_2(g, "Concat", samples, ones);
     fv_export_set(g, "axis", 0);
-    return fv_export_2(g, "Expand", fv_export_weight(g, c->net, weight, 2 + shape->rank, size),
+    return fv_export_2(g, "Expand", fv_export_weight_as(c, "weight", 2 + shape->rank, size),
                        wanted);
 }
 

@@ -213,26 +213,25 @@ int fv_export_list(fv_export_graph *g, int count, const int64_t *values) {
     return fv_export_integers(g, "integers", 1, (const size_t[]){(size_t)count}, integers);
 }
 
-/* LAYER.WEIGHT as in other files, or, where a layer is called that, with "_" after it. */
-static char *weight_name(const fv_export_graph *g, const fv_net *net, const char *word) {
+/* LAYER.WEIGHT as in other files or, where a layer is called that, with "_" after it. */
+static char *weight_name(const fv_net *net, const char *name) {
     fv_text text = {0};
-    fv_text_add(&text, "%s.%s", g->prefix, word);
+    fv_text_add(&text, "%s", name);
     while (!text.failed && fv_net_find(net, text.bytes) >= 0)
         fv_text_add(&text, "_");
     return fv_text_take(&text);
 }
 
-int fv_export_weight(fv_export_graph *g, const fv_net *net, const fv_weight *weight, int rank,
+int fv_export_weight(fv_export_graph *g, const fv_net *net, int weight, int rank,
                      const size_t *size) {
-    fv_export_tensor tensor = {
-        .rank = rank, .weight = weight, .stored = net->weights + weight->offset};
+    fv_weight_info info;
+    fv_export_tensor tensor = {.net = net, .weight = weight};
+    g->status = g->status ? g->status : fv_weight_describe(net, weight, &info);
     if (g->status)
         return FV_EXPORT_NONE;
-    if (rank > 0)
-        memcpy(tensor.size, size, (size_t)rank * sizeof *size);
-    else
-        tensor.rank = fv_weight_file_shape(weight, tensor.size);
-    return add_tensor(g, weight_name(g, net, weight->spec.name), tensor);
+    tensor.rank = rank > 0 ? rank : info.rank;
+    memcpy(tensor.size, rank > 0 ? size : info.size, (size_t)tensor.rank * sizeof *size);
+    return add_tensor(g, weight_name(net, info.name), tensor);
 }
 
 /* ---- Nodes that many layers need ------------------------------------------------------------ */

@@ -132,13 +132,14 @@ static bool nodes(pb_ostream_t *stream, const pb_field_t *field, void *const *ar
 
 /* ---- Tensors -------------------------------------------------------------------------------- */
 
-/* A weight in the order that files have; false, with the thread's message, when out of memory. */
+/* A weight in the order that files have; false, with the thread's message, where it cannot be had.
+ */
 static bool write_weight(pb_ostream_t *stream, const fv_export_tensor *tensor) {
     float *values = fv_alloc(tensor->count, sizeof *values);
     if (!values)
         return false;
-    fv_weight_to_file(tensor->weight, tensor->stored, values);
     bool written =
+        fv_get_weight(tensor->net, tensor->weight, values) == FV_OK &&
         pb_encode_string(stream, (const pb_byte_t *)values, tensor->count * sizeof *values);
     fv_free(values);
     return written;
@@ -151,7 +152,7 @@ static bool raw_data(pb_ostream_t *stream, const pb_field_t *field, void *const 
     if (!pb_encode_tag_for_field(stream, field) ||
         !fv_size_product(t->count, t->integers ? sizeof *t->integers : sizeof *t->floats, &size))
         return false;
-    if (t->weight && !only_counts(stream))
+    if (t->net && !only_counts(stream))
         return write_weight(stream, t);
     return pb_encode_string(stream, bytes, size);
 }
@@ -308,11 +309,11 @@ fv_status fv_export_write(const fv_export_graph *graph, const char *path) {
     pb_ostream_t stream = {.callback = to_file, .state = &writer, .max_size = SIZE_MAX};
     if (pb_encode(&stream, onnx_ModelProto_fields, &model))
         return fv_writer_commit(&writer);
-    if (writer.status == FV_OK) { /* not the file's fault: out of memory for a weight */
-        fv_writer_abort(&writer);
-        return FV_MEMORY;
-    }
-    return fv_writer_commit(&writer); /* returns the error, and removes what was written */
+    if (writer.status != FV_OK)
+        return fv_writer_commit(&writer); /* its error; removes what was written */
+    status = fv_error_status();           /* of a weight */
+    fv_writer_abort(&writer);
+    return status;
 }
 
 #else
