@@ -624,7 +624,7 @@ FV_API fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_opt
  * lines name, what losses that are not auxiliary judge, and the last layer that runs at inference;
  * in the order of the layers. */
 FV_API fv_status fv_add_output(fv_net *net, fv_tensor layer);
-FV_API int fv_output_count(const fv_net *net);
+FV_API int fv_output_count(const fv_net *net); /* 0 before fv_net_build() */
 FV_API const char *fv_output_name(const fv_net *net, int index); /* NULL past the last */
 
 /* How a net is trained: the `train` lines of a .net file. Zero or NULL: the default, which for the
@@ -731,18 +731,6 @@ FV_API fv_status fv_weight_describe(const fv_net *net, int index, fv_weight_info
 FV_API fv_status fv_get_weight(const fv_net *net, int index, float *values);
 FV_API fv_status fv_set_weight(fv_net *net, int index, const float *values);
 
-/* All weights from a .safetensors or .npz file, by the net's own names or by those that torchvision
- * and timm give the same net. FV_FORMAT or FV_SHAPE, and the net as it was, when one is missing or
- * left over, or has another shape. */
-FV_API fv_status fv_load_weights(fv_net *net, const char *path);
-/* Draws the weights from `seed`, then copies those of `model` whose names and shapes agree. *report
- * (may be NULL; free it with fv_free_memory()) says in a line each which did not. FV_INVALID where
- * none agrees. */
-FV_API fv_status fv_init_from(fv_net *net, const fv_net *model, uint64_t seed, char **report);
-/* Freezes the layers with weights whose names match a shell pattern ("conv*", "layer[12].*").
- * FV_INVALID where none does. *count (may be NULL): how many did. */
-FV_API fv_status fv_freeze(fv_net *net, const char *pattern, int *count);
-
 /* Names of the classes of the last layer, saved with the model. NULL when not known. */
 FV_API fv_status fv_set_class_names(fv_net *net, const char *const *names, int count);
 FV_API const char *fv_class_name(const fv_net *net, int index);
@@ -790,7 +778,8 @@ typedef struct fv_session_options {
     bool exact;     /* direct algorithms only */
     fv_shape shape; /* of the input, for nets whose sizes vary; rank 0: the net's own */
     /* Layers whose outputs are kept ("conv1"; "conv1.pre": before its activation), ended by NULL;
-     * the last layer's always is. */
+     * the main one, the net's last output, always is. Default: all outputs of the net. Layers that
+     * nothing kept needs do not run. */
     const char *const *outputs;
     bool profile; /* time each layer */
 } fv_session_options;
@@ -802,8 +791,8 @@ FV_API void fv_session_free(fv_session *session);
 /* Runs `samples` (1 to batch) of the input's shape through the net, values as in the data (the
  * input line's scale and mean are applied here). */
 FV_API fv_status fv_session_run(fv_session *session, const float *input, int samples);
-/* The last run's output of a layer kept by the options, samples x *shape; NULL name: the last
- * layer. Valid until the next run. NULL with a message for a layer that was not kept. */
+/* The last run's output of a layer kept by the options, samples x *shape; NULL name: the main
+ * output. Valid until the next run. NULL with a message for a layer that was not kept. */
 FV_API const float *fv_session_output(const fv_session *session, const char *name, fv_shape *shape);
 /* Seconds spent in layer `index` since the session began, summed over threads, when profiling. */
 FV_API double fv_session_seconds(const fv_session *session, int index);

@@ -18,7 +18,7 @@ judge judge_new(const char *text, const fv_shape *targets, int threads, bool tra
     fv_plan_loss losses[FV_MOST_LOSSES + 1 + 2 * FV_MOST_METRICS];
     if (!j.net)
         fail_case("%s", fv_error_message());
-    expect_ok(fv_objective_open(&objective, j.net));
+    expect_ok(fv_objective_open(&objective, j.net, true));
     expect_ok(fv_metrics_open(&metrics, j.net, &objective));
     for (int i = 0; i < objective.loss_count; i++)
         losses[i] = objective.plan[i];
@@ -61,7 +61,7 @@ fv_status judge_run(judge *j, int samples, bool gradients, fv_score *score) {
     fv_batch batch = judge_batch(j, targets);
     batch.samples = samples;
     if (!j->objective.net)
-        expect_ok(fv_objective_open(&j->objective, j->net));
+        expect_ok(fv_objective_open(&j->objective, j->net, true));
     fv_status status = fv_objective_bind(&j->objective, &j->field, 1);
     fv_samples run = {.count = samples, .source = j->source};
     if (status)

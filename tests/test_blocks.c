@@ -229,7 +229,7 @@ static const pair faults[] = {
     {"input 3\nrelu from=in", "2:11: no layer is called \"in\" above*"},
     {"block a()\nrelu\ntanh from=in\nend\ninput 3\nb: a",
      "2:1: no layer or loss reads the output of b.relu1, and it is not the last; name it in a "
-     "from= or of=, or leave it out\nrelu\n^\nin b (t.net:6)"},
+     "from=, of= or output line, or leave it out\nrelu\n^\nin b (t.net:6)"},
     {"block a()\nlong_name: relu\nend\ninput 3\n"
      "a234567890123456789012345678901234567890123456789012345: a",
      "2:1: \"a234567890123456789012345678901234567890123456789012345.long_name\" is no name; a "

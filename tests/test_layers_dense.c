@@ -8,7 +8,7 @@
 static bool input_infer(const layer_case *c, wanted *w) {
     const fv_input_options *o = c->options;
     w->output = o->shape;
-    w->inexact = o->scale != 0 || o->means != 0;
+    w->inexact = o->scale != 0 || o->means != 0 || o->deviations != 0;
     return true;
 }
 
@@ -31,17 +31,22 @@ static void input_cases(const oracle *self) {
                                       {2, {64, 64}, 3}};
     static const double scales[] = {0, 1 / 255.0, -0.5, 2};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        for (unsigned variant = 0; variant < 24; variant++) {
+        for (unsigned variant = 0; variant < 72; variant++) {
             numbers n = {i * 100 + variant};
             fv_input_options o = {.shape = shapes[i],
                                   .scale = scales[variant % 4],
-                                  .mean = {0.485, -0.456, 0.406, 1}};
+                                  .mean = {0.485, -0.456, 0.406, 1},
+                                  .deviation = {0.229, 0.224, 3.5, 1}};
             int means = (int)(variant / 4 % 3);
             o.means = means < 2 ? means : o.shape.channels > 4 ? 0 : o.shape.channels;
+            int deviations = (int)(variant / 24);
+            o.deviations = deviations < 2         ? deviations
+                           : o.shape.channels > 4 ? 0
+                                                  : o.shape.channels;
             layer_case c = make_join(self, &n, &o, NULL, 0);
-            c.bytes = variant / 12;
-            check_case(&c, "shape %zu of %s, scale %g, %d means", i, c.bytes ? "bytes" : "floats",
-                       o.scale, o.means);
+            c.bytes = variant / 12 % 2;
+            check_case(&c, "shape %zu of %s, scale %g, %d means, %d deviations", i,
+                       c.bytes ? "bytes" : "floats", o.scale, o.means, o.deviations);
         }
 }
 

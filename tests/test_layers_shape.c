@@ -118,6 +118,17 @@ static void permute_cases(const oracle *self) {
 
 /* Every cell of a replicated border adds its gradient to one cell. */
 static bool pad_infer(const layer_case *c, wanted *w) {
+    const fv_pad_options *o = c->options;
+    bool channels = o->channels_before > 0 || o->channels_after > 0, cells = false;
+    for (int axis = 0; axis < 3; axis++)
+        cells = cells || o->pad[axis][0] > 0 || o->pad[axis][1] > 0;
+    if (!channels && !cells) {
+        w->refusal = FV_INVALID;
+        w->says = "adds nothing";
+    } else if (channels && o->mode != FV_PAD_CONSTANT) {
+        w->refusal = FV_INVALID;
+        w->says = "mode=constant";
+    }
     w->terms_dx = 1000;
     return ref_pad_output(&c->inputs[0], c->options, &w->output);
 }
@@ -142,9 +153,60 @@ static void pad_cases(const oracle *self) {
         for (int axis = 0; axis < 3; axis++)
             for (int side = 0; side < 2 && (axis < rank || numbers_below(&n, 50) == 0); side++)
                 o.pad[axis][side] = numbers_below(&n, 4);
+        if (numbers_below(&n, 20) == 0)
+            memset(o.pad, 0, sizeof o.pad);
+        if (numbers_below(&n, o.mode == FV_PAD_CONSTANT ? 2 : 20) == 0) {
+            o.channels_before = numbers_below(&n, 2) * (1 + numbers_below(&n, 20));
+            o.channels_after = numbers_below(&n, 2) * (1 + numbers_below(&n, 20));
+        }
         layer_case c = make_case(self, &n, &o, &input);
-        check_case(&c, "%d:%dx%d:%dx%d:%d, mode %d, value %g", o.pad[0][0], o.pad[0][1],
-                   o.pad[1][0], o.pad[1][1], o.pad[2][0], o.pad[2][1], (int)o.mode, o.value);
+        check_case(&c, "%d:%dx%d:%dx%d:%d, channels %d:%d, mode %d, value %g", o.pad[0][0],
+                   o.pad[0][1], o.pad[1][0], o.pad[1][1], o.pad[2][0], o.pad[2][1],
+                   o.channels_before, o.channels_after, (int)o.mode, o.value);
+    }
+}
+
+/* ---- constant ---------------------------------------------------------------------------------
+ */
+
+static size_t constant_values(const layer_case *c) {
+    return fv_shape_count(&((const fv_constant_options *)c->options)->shape);
+}
+
+/* Its output has a size of its own where the input's varies. */
+static bool constant_infer(const layer_case *c, wanted *w) {
+    const fv_constant_options *o = c->options;
+    w->output = o->shape;
+    want_weight(w, "weight", constant_values(c));
+    w->weights[0].statistic = !o->learn;
+    w->terms_dw = (size_t)c->samples;
+    w->says = "each size as a number";
+    for (int axis = 0; axis < o->shape.rank; axis++)
+        if (o->shape.size[axis] == FV_ANY)
+            return false;
+    return o->shape.channels != FV_ANY;
+}
+
+static void constant_forward(const layer_case *c, sums *v) {
+    ref_constant(constant_values(c), c->samples, v->w[0], v->z);
+}
+
+static void constant_backward(const layer_case *c, sums *v) {
+    ref_constant_back(constant_values(c), c->samples, v->dz, v->dw[0]);
+}
+
+static void constant_cases(const oracle *self) {
+    for (int i = 0; i < draws(); i++) {
+        numbers n = {(uint64_t)i};
+        fv_shape input = some_shape(&n, i % 4);
+        fv_constant_options o = {some_shape(&n, i / 4 % 4), .learn = numbers_below(&n, 2)};
+        if (numbers_below(&n, 30) == 0)
+            o.shape.channels = FV_ANY;
+        if (numbers_below(&n, 30) == 0 && o.shape.rank > 0)
+            o.shape.size[o.shape.rank - 1] = FV_ANY;
+        layer_case c = make_case(self, &n, &o, &input);
+        char text[64];
+        check_case(&c, "%s%s", fv_shape_text(&o.shape, text), o.learn ? ", learn" : "");
     }
 }
 
@@ -449,6 +511,7 @@ static const oracle oracles[] = {
      .backward = copy_backward},
     MOVER(permute),
     MOVER(pad),
+    MOVER(constant),
     MOVER(crop),
     MOVER(slice),
     MOVER(upsample),

@@ -403,7 +403,7 @@ static void test_input_as_target(void **state) {
 /* Features f = means of four of 2 x - 0.5, so that d mse / dy = 2 (f(y) - f(t)) / count / 2. */
 static void test_through(void **state) {
     (void)state;
-    static const char model[] = "input 4x4x1 scale=2 mean=0.5\ndropout 0.5\ng: avgpool 2x2\n"
+    static const char model[] = "input 4x4x1 scale=4 mean=1 deviation=2\ndropout 0.5\ng: avgpool 2x2\n"
                                 "flatten\ndense 3 softmax\n";
     enum { COUNT = JUDGE_SAMPLES * 16 };
     double loss = 0, gradient[COUNT], bound[COUNT];
@@ -446,7 +446,7 @@ static void expect_refusal(const char *text, fv_status status, const char *words
     fv_net *net = fv_net_parse(text, "bad.net");
     describe("%s", text);
     if (net)
-        expect_failure(fv_objective_open(&o, net), status, words);
+        expect_failure(fv_objective_open(&o, net, true), status, words);
     else
         expect_message(words);
     fv_net_free(net);
@@ -483,7 +483,7 @@ static void test_through_views(void **state) {
     fv_objective o;
     fv_net *net = fv_net_parse("input 2x3\nsigmoid\nflatten\nloss focal\n", "view.net");
     assert_non_null(net);
-    assert_int_equal(fv_objective_open(&o, net), FV_OK);
+    assert_int_equal(fv_objective_open(&o, net, true), FV_OK);
     assert_true(o.plan[0].node == 1 && o.plan[0].raw);
     fv_objective_close(&o);
     fv_net_free(net);

@@ -78,7 +78,7 @@ static double measure(judge *j) {
     fv_metrics metrics;
     fv_objective objective;
     fv_score score = {0};
-    assert_int_equal(fv_objective_open(&objective, j->net), FV_OK);
+    assert_int_equal(fv_objective_open(&objective, j->net, true), FV_OK);
     assert_int_equal(fv_metrics_open(&metrics, j->net, &objective), FV_OK);
     if (fv_metrics_bind(&metrics, &j->field, 1))
         fail_case("%s", fv_error_message());

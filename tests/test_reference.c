@@ -36,7 +36,13 @@ static void test_input(void **state) {
     o.means = 1;
     ref_input(&o, 1, x, y);
     expect_doubles("one mean", 4, y, (double[]){0, 1, 2, 3}, 0);
-    o.means = 0, o.scale = 0;
+    o.deviations = 2, o.deviation[0] = 0.5, o.deviation[1] = 4;
+    ref_input(&o, 1, x, y);
+    expect_doubles("deviations", 4, y, (double[]){0, 0.25, 4, 0.75}, 0);
+    o.deviations = 1;
+    ref_input(&o, 1, x, y);
+    expect_doubles("one deviation", 4, y, (double[]){0, 2, 4, 6}, 0);
+    o.means = 0, o.scale = 0, o.deviations = 0;
     ref_input(&o, 1, x, y);
     expect_doubles("defaults", 4, y, x, 0);
 }

@@ -69,6 +69,10 @@ static void test_pad(void **state) {
         expect_shape(&output, &(fv_shape){2, {7, 8}, 2});
         check_checksums(move_pad, &input, &output, &o, 2, sums[mode][0], sums[mode][1], 0);
     }
+    fv_pad_options deep = {.value = 1.5, .channels_before = 2, .channels_after = 1};
+    assert_true(ref_pad_output(&input, &deep, &output));
+    expect_shape(&output, &(fv_shape){2, {4, 5}, 5});
+    check_checksums(move_pad, &input, &output, &deep, 2, 1383.5, -1, 0);
     fv_pad_options far = {.pad = {{4, 0}}, .mode = FV_PAD_REFLECT};
     assert_false(ref_pad_output(&input, &far, &output));
 }

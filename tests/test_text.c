@@ -44,6 +44,15 @@ static const fault faults[] = {
      "unknown layer \"cnov\" (did you mean \"conv\"?); known: input, "},
     {"input 3\nTrain lr=1", 2, 1, "did you mean \"train\"?"},
     {"input 3\nx: train lr=1", 2, 1, "has no name"},
+    {"input 3\nx: output input1", 2, 1, "an output statement has no name"},
+    {"input 3\nouptut input1", 2, 1, "did you mean \"output\"?"},
+    {"input 3\n output", 2, 2, "output of which layer?"},
+    {"input 3\noutput input1,nosuch", 2, 15, "no layer is called \"nosuch\" above this line"},
+    {"input 3\noutput input1,", 2, 15, "no layer is called \"\""},
+    {"input 3\noutput relu1\nrelu", 2, 8, "no layer is called \"relu1\" above this line"},
+    {"input 3\noutput input1 input1", 2, 15, "names stand with commas"},
+    {"input 3\na: relu\nrelu from=input1\noutput relu2", 2, 4, "no layer or loss reads"},
+    {"input 3\nloss mse auxiliary=1", 2, 20, "auxiliary is \"1\""},
     /* Names */
     {"input 3\nx:", 2, 1, "type must follow"},
     {"a: input 3\nrelu\n a: relu", 3, 2, "\"a\" is taken by line 1"},
@@ -59,7 +68,7 @@ static const fault faults[] = {
     {"input 3\n\tdense\t3 untis=4", 2, 10,
      "unknown key of dense \"untis\" (did you mean \"units\""},
     {"input 3\ndense 3 zzz=4", 2, 9, "known: units, activation, bias, init, bias_init, lr,"},
-    {"input 3 from=input1", 1, 9, "known: shape, scale, mean, resize"},
+    {"input 3 from=input1", 1, 9, "known: shape, scale, mean, deviation, resize, side"},
     {"input 3\ndense 3 units=4", 2, 9, "units is given twice"},
     {"input 3\ndense 3 bias=true bias=true", 2, 19, "bias is given twice"},
     {"input 3\ndense 3 relu tanh", 2, 14, "activation is given twice"},
@@ -472,7 +481,7 @@ static void print_is_aligned(void **state) {
     text = fv_net_print(net, true);
     assert_string_equal(
         text,
-        "input1:   input    6x6x1 scale=1/255 mean=0 resize=none\n"
+        "input1:   input    6x6x1 scale=1/255 mean=0 deviation=1 resize=none\n"
         "conv1:    conv     2 3x3 relu stride=1 dilation=1 groups=1 padding=valid pad=1 bias=true "
         "init=normal(0.1) bias_init=constant(0)\n"
         "maxpool1: maxpool  3x3 stride=2 padding=valid pad=0 ceil=false\n"

@@ -48,6 +48,7 @@ const fv_layer_type fv_layer_gaussian_noise = {
     .params = params,
     .min_inputs = 1,
     .max_inputs = 1,
+    .identity = true,
     .infer = fv_infer_same,
     .forward = forward,
     .backward = backward};

@@ -1,4 +1,5 @@
-/* input: where samples enter. Bytes or floats become real numbers y = x * scale - mean. */
+/* input: where samples enter. Bytes or floats become real numbers y = (x * scale - mean) /
+ * deviation. How pictures are made to fit is in data/picture.c. */
 #include "layers/layer.h"
 #include <stddef.h>
 #include <string.h>
@@ -26,12 +27,41 @@ static const fv_param params[] = {
      .low = -1e30,
      .high = 1e30,
      .help = "subtracted after scaling: one number, or one for each of up to 4 channels"},
+    {.key = "deviation",
+     .type = FV_PARAM_NUMBERS,
+     .offset = offsetof(fv_input_options, deviation),
+     .offset2 = offsetof(fv_input_options, deviations),
+     .low = 1e-30,
+     .high = 1e30,
+     .fallback = 1,
+     .help = "divides what is left: one number, or one for each of up to 4 channels"},
     {.key = "resize",
      .type = FV_PARAM_CHOICE,
      .offset = offsetof(fv_input_options, resize),
      .choices = fv_resize_names,
      .help = "how pictures of another size are made to fit"},
+    {.key = "side",
+     .type = FV_PARAM_INT,
+     .offset = offsetof(fv_input_options, side),
+     .low = 1,
+     .high = 1 << 16,
+     .fallback_text = "none",
+     .help = "pictures are first resized to this shorter side, then the centre is cut out"},
     {0}};
+
+static fv_status check_side(const fv_input_options *o) {
+    char text[64];
+    if (o->shape.rank != 2)
+        return fv_fail(FV_SHAPE, "side=%d is for pictures, and the input %s is none", o->side,
+                       fv_shape_text(&o->shape, text));
+    if (o->resize == FV_RESIZE_NONE)
+        return fv_fail(FV_INVALID, "side=%d needs to know how to resize: add resize=antialias",
+                       o->side);
+    if (o->shape.size[0] > o->side || o->shape.size[1] > o->side)
+        return fv_fail(FV_SHAPE, "an input of %s cannot be cut out of pictures whose side is %d",
+                       fv_shape_text(&o->shape, text), o->side);
+    return FV_OK;
+}
 
 static fv_status infer(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference) {
@@ -50,21 +80,57 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     if (o->means > 1 && o->means != o->shape.channels)
         return fv_fail(FV_SHAPE, "%d means were given for an input of %d channels", o->means,
                        o->shape.channels);
+    if (o->deviations > 1 && o->deviations != o->shape.channels)
+        return fv_fail(FV_SHAPE, "%d deviations were given for an input of %d channels",
+                       o->deviations, o->shape.channels);
+    fv_status status = o->side > 0 ? check_side(o) : FV_OK;
+    if (status)
+        return status;
     inference->output = o->shape;
     for (int i = o->shape.rank; i < 3; i++)
         inference->output.size[i] = 0;
     return FV_OK;
 }
 
-static void subtract_mean(const fv_input_options *options, size_t pixels, int channels, real *y) {
-    for (size_t p = 0; p < pixels; p++)
-        for (int c = 0; c < channels; c++)
-            y[p * (size_t)channels + (size_t)c] -= (real)options->mean[options->means > 1 ? c : 0];
+/* Mean and deviation of each channel again and again: an inner loop of a length that vectors like.
+ * 1 to 4 channels fit in a whole number of times; more have one value for all. */
+enum { PERIOD = 12 };
+typedef struct pattern {
+    real mean[PERIOD], deviation[PERIOD];
+} pattern;
+
+static pattern make_pattern(const fv_input_options *o, int channels) {
+    pattern p;
+    for (int i = 0; i < PERIOD; i++) {
+        int c = i % channels;
+        p.mean[i] = o->means > 0 ? (real)o->mean[o->means > 1 ? c : 0] : 0;
+        p.deviation[i] = o->deviations > 0 ? (real)o->deviation[o->deviations > 1 ? c : 0] : 1;
+    }
+    return p;
+}
+
+static void standardize(const pattern *p, size_t count, real *y) {
+    size_t i = 0;
+    for (; i + PERIOD <= count; i += PERIOD)
+        for (size_t k = 0; k < PERIOD; k++)
+            y[i + k] = (y[i + k] - p->mean[k]) / p->deviation[k];
+    for (size_t k = 0; i < count; i++, k++)
+        y[i] = (y[i] - p->mean[k]) / p->deviation[k];
+}
+
+void fv_input_gradient(const fv_input_options *options, const fv_kernels *kernels, size_t count,
+                       real *gradient) {
+    pattern p = make_pattern(options, options->shape.channels);
+    if (options->scale != 0 && options->scale != 1)
+        kernels->scale(count, (real)options->scale, gradient);
+    for (size_t i = 0; options->deviations > 0 && i < count; i++)
+        gradient[i] /= p.deviation[i % PERIOD];
 }
 
 static void forward(const fv_call *call) {
     const fv_input_options *options = call->options;
     size_t values = fv_shape_count(call->out_shape);
+    pattern p = make_pattern(options, call->out_shape->channels);
     for (int s = 0; s < call->samples; s++) {
         real *y = call->out + (size_t)s * values;
         if (call->source_bytes) {
@@ -78,14 +144,13 @@ static void forward(const fv_call *call) {
         }
         if (options->scale != 0 && options->scale != 1)
             call->kernels->scale(values, (real)options->scale, y);
-        if (options->means > 0)
-            subtract_mean(options, values / (size_t)call->out_shape->channels,
-                          call->out_shape->channels, y);
+        if (options->means > 0 || options->deviations > 0)
+            standardize(&p, values, y);
     }
 }
 
 const fv_layer_type fv_layer_input = {.name = "input",
-                                      .help = "where samples enter: x * scale - mean",
+                                      .help = "where samples enter: (x * scale - mean) / deviation",
                                       .options_size = sizeof(fv_input_options),
                                       .params = params,
                                       .infer = infer,

@@ -161,6 +161,7 @@ typedef struct fv_layer_type {
     bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
                            in inference: batch_norm */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
+    bool identity;      /* at inference its output is its input, and so it is a view then: dropout */
     /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
     fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference);
@@ -225,6 +226,11 @@ fv_status fv_set_size(int64_t size, const fv_shape *input, int *output);
 /* fv_layer_type.infer of layers without weights whose output has their input's shape. */
 fv_status fv_infer_same(const void *options, const fv_shape *inputs, int count,
                         fv_inference *inference);
+
+/* The input line's y = (x * scale - mean) / deviation: a gradient by `count` values y, whole
+ * samples, becomes that by x. */
+void fv_input_gradient(const fv_input_options *options, const fv_kernels *kernels, size_t count,
+                       real *gradient);
 
 /* The initialiser, or the default for a weight (glorot_uniform) or bias (constant 0). */
 fv_init fv_init_or(fv_init init, fv_init_kind fallback);

@@ -1,6 +1,6 @@
 /* pad: cells around the input: a constant, its mirror image (reflect: the outermost cell is not
- * repeated) or its outermost cells (replicate). The borders are laid one axis after another,
- * innermost first, so that a corner is the border of a border. */
+ * repeated) or its outermost cells (replicate); channels of the constant too. The borders are laid
+ * one axis after another, innermost first, so that a corner is the border of a border. */
 #include "layers/box.h"
 #include <stddef.h>
 #include <string.h>
@@ -10,7 +10,6 @@ static const char *const mode_names[] = {"constant", "reflect", "replicate", NUL
 static const fv_param params[] = {{.key = "pad",
                                    .type = FV_PARAM_PADS,
                                    .offset = offsetof(fv_pad_options, pad),
-                                   .required = true,
                                    .position = 1,
                                    .low = 0,
                                    .high = 1 << 20,
@@ -27,16 +26,47 @@ static const fv_param params[] = {{.key = "pad",
                                    .low = -1e30,
                                    .high = 1e30,
                                    .help = "of the cells, with mode=constant"},
+                                  {.key = "channels_before",
+                                   .type = FV_PARAM_INT,
+                                   .offset = offsetof(fv_pad_options, channels_before),
+                                   .low = 0,
+                                   .high = 1 << 24,
+                                   .help = "channels in front, with mode=constant"},
+                                  {.key = "channels_after",
+                                   .type = FV_PARAM_INT,
+                                   .offset = offsetof(fv_pad_options, channels_after),
+                                   .low = 0,
+                                   .high = 1 << 24,
+                                   .help = "channels behind, with mode=constant"},
                                   {0}};
+
+/* A vector has channels only; pad= may say 0 for its missing axes. */
+static fv_status check_options(const fv_pad_options *o, const fv_shape *input) {
+    int cells = 0, channels = o->channels_before | o->channels_after;
+    for (int i = 0; i < 3; i++)
+        cells |= o->pad[i][0] | o->pad[i][1];
+    if (!cells && !channels)
+        return fv_fail(FV_INVALID,
+                       "pad adds nothing (give pad=, channels_before= or channels_after=)");
+    if (channels && o->mode != FV_PAD_CONSTANT)
+        return fv_fail(FV_INVALID,
+                       "channels_before and channels_after need mode=constant, not mode=%s",
+                       mode_names[o->mode]);
+    return cells ? fv_need_axes(input, "pad") : FV_OK;
+}
 
 static fv_status infer(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference) {
     (void)count;
     const fv_pad_options *o = options;
     char text[64];
-    if (fv_need_axes(inputs, "pad"))
-        return FV_SHAPE;
+    fv_status status = check_options(o, inputs);
+    if (status)
+        return status;
     inference->output = inputs[0];
+    if (fv_set_size((int64_t)inputs[0].channels + o->channels_before + o->channels_after, inputs,
+                    &inference->output.channels))
+        return FV_SHAPE;
     for (int i = 0; i < inputs[0].rank; i++) {
         int in = inputs[0].size[i], before = o->pad[i][0], after = o->pad[i][1];
         if (in == FV_ANY)
@@ -55,7 +85,7 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
 static fv_box middle(const fv_call *call) {
     const fv_pad_options *o = call->options;
     return fv_box_of(call->in_shape[0], call->out_shape,
-                     (const int[4]){o->pad[0][0], o->pad[1][0], o->pad[2][0], 0});
+                     (const int[4]){o->pad[0][0], o->pad[1][0], o->pad[2][0], o->channels_before});
 }
 
 /* The cell that a border cell repeats, both counted within the padded axis. */
@@ -118,7 +148,7 @@ static void backward(const fv_call *call) {
 }
 
 const fv_layer_type fv_layer_pad = {.name = "pad",
-                                    .help = "cells around the input",
+                                    .help = "cells around the input, or channels",
                                     .options_size = sizeof(fv_pad_options),
                                     .params = params,
                                     .min_inputs = 1,

@@ -27,7 +27,7 @@ const char *const fv_init_names[] = {"default",
                                      "fan_in_uniform",
                                      "sign",
                                      NULL};
-const char *const fv_resize_names[] = {"none", "nearest", "bilinear", NULL};
+const char *const fv_resize_names[] = {"none", "nearest", "bilinear", "antialias", NULL};
 
 size_t fv_shape_count(const fv_shape *shape) {
     size_t count = (size_t)shape->channels;

@@ -18,6 +18,8 @@ fv_status fv_net_find_unread(const fv_net *net, int *unread) {
         is_read[net->losses[i].node] = true;
     for (int i = 0; i < net->metric_count; i++)
         is_read[net->metrics[i].node] = true;
+    for (int n = 0; n < net->count; n++)
+        is_read[n] |= net->nodes[n].named_output;
     for (*unread = 0; *unread < net->count && is_read[*unread];)
         ++*unread;
     fv_free(is_read);
@@ -25,7 +27,7 @@ fv_status fv_net_find_unread(const fv_net *net, int *unread) {
         return FV_OK;
     return fv_fail(FV_INVALID,
                    "no layer or loss reads the output of %s, and it is not the last; name it in a "
-                   "from= or of=, or leave it out",
+                   "from=, of= or output line, or leave it out",
                    net->nodes[*unread].name);
 }
 
@@ -73,6 +75,7 @@ fv_status fv_net_build_empty(fv_net *net, size_t most) {
     net->weights = fv_alloc(net->weight_size, sizeof(real));
     if (!net->weights)
         return fv_fail_in(FV_MEMORY, "weights of the net");
+    fv_net_find_outputs(net);
     net->built = true;
     return FV_OK;
 }

@@ -127,7 +127,7 @@ static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *n
 static void forward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
     const fv_node_plan *own = &p->runner->plan.nodes[n];
-    if (node->type->view)
+    if (own->view)
         return;
     fv_call call = make_call(p, at, n);
     if (own->tap.place != FV_PLACE_NONE)
@@ -153,7 +153,8 @@ static void add_extra_gradients(const pass *p, const stand *at, int n) {
 
 static void backward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
-    if (node->type->view || !node->type->backward || !p->runner->plan.nodes[n].wants_gradient)
+    const fv_node_plan *own = &p->runner->plan.nodes[n];
+    if (own->view || !node->type->backward || !own->wants_gradient)
         return;
     fv_call call = make_call(p, at, n);
     node->type->backward(&call);
@@ -162,6 +163,8 @@ static void backward_node(const pass *p, const stand *at, int n) {
 
 static void run_node(const pass *p, const stand *at, int n) {
     double *seconds = p->runner->seconds;
+    if (!p->runner->plan.nodes[n].runs)
+        return;
     double begin = seconds ? now() : 0;
     if (p->backward)
         backward_node(p, at, n);
@@ -272,7 +275,7 @@ void fv_runner_pack(fv_runner *runner) {
         pass p = {.runner = runner,
                   .samples = &none,
                   .segment = &runner->plan.segments[runner->plan.nodes[n].segment]};
-        if (!type->pack)
+        if (!type->pack || !runner->plan.nodes[n].runs)
             continue;
         fv_call call = make_call(&p, &at, n);
         call.pool = runner->pool;
@@ -316,9 +319,9 @@ void fv_runner_close(fv_runner *runner, bool own_pool) {
 
 real *fv_runner_output(const fv_runner *runner, int node, bool before_activation) {
     const stand at = {0};
-    const fv_buffer *buffer =
-        before_activation ? &runner->plan.nodes[node].tap : &root_of(&runner->plan, node)->output;
-    return buffer_at(runner, buffer, &at);
+    const fv_node_plan *own = &runner->plan.nodes[node];
+    bool tap = before_activation && !own->view; /* a view has no activation */
+    return buffer_at(runner, tap ? &own->tap : &root_of(&runner->plan, node)->output, &at);
 }
 
 real *fv_runner_output_gradient(const fv_runner *runner, int node) {

@@ -98,6 +98,8 @@ const fv_param fv_loss_params[] = {
      .help = "a trained model that output and target go through first"},
     {LOSS(layer), .type = FV_PARAM_NAME, .most = 64, .fallback_text = "its last",
      .help = "the layer of that model whose outputs are compared"},
+    {LOSS(auxiliary), .type = FV_PARAM_BOOL,
+     .help = "only helps training: left out of validation and tests"},
     {.key = NULL},
 };
 
@@ -151,7 +153,7 @@ const fv_param fv_tuning_params[] = {
 /* ---- Adding ------------------------------------------------------------------------------------
  */
 
-static fv_status check_node(const fv_net *net, int node, const char *what) {
+fv_status fv_net_check_node(const fv_net *net, int node, const char *what) {
     if (net->built && atomic_load(&net->users) != 0)
         return fv_fail(FV_BUSY, "a %s cannot be added while the net is in use", what);
     return node >= 0 && node < net->count
@@ -168,19 +170,22 @@ static bool has_word(const char *words, const char *word) {
     return false;
 }
 
-/* Whether the value says something other than nothing, into *differs. */
+/* Whether the value says something other than nothing, into *given. */
 static fv_status find_given(const fv_param *param, const void *options, const void *nothing,
-                            bool *differs) {
+                            bool *given) {
     fv_text text[2] = {0};
     fv_param_print(param, options, &text[0]);
     fv_param_print(param, nothing, &text[1]);
-    const char *said = text[0].bytes ? text[0].bytes : "";
-    *differs = strcmp(said, text[1].bytes ? text[1].bytes : "") != 0;
+    const char *value = text[0].bytes ? text[0].bytes : "";
+    *given = strcmp(value, text[1].bytes ? text[1].bytes : "") != 0;
     bool failed = text[0].failed || text[1].failed;
     fv_text_free(&text[0]);
     fv_text_free(&text[1]);
     return failed ? FV_MEMORY : FV_OK;
 }
+
+/* The options of every type. */
+static const char common[] = "type of target weight auxiliary";
 
 /* An option that the type does not have must not be given. */
 static fv_status check_keys(const char *what, const fv_judge_type *types, const fv_param *params,
@@ -189,12 +194,11 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
     while (type->name && strcmp(type->name, name) != 0)
         type++;
     for (const fv_param *param = params; type->name && param->key; param++) {
-        bool given = false;
-        fv_status status = FV_OK;
-        if (!has_word("type of target weight", param->key) && !has_word(type->keys, param->key))
-            status = find_given(param, options, nothing, &given);
-        if (status)
-            return status;
+        bool given;
+        if (has_word(common, param->key) || has_word(type->keys, param->key))
+            continue;
+        if (find_given(param, options, nothing, &given))
+            return FV_MEMORY;
         if (given)
             return fv_fail(FV_INVALID, "%s %s has no option %s; it has %s", what, name, param->key,
                            *type->keys ? type->keys : "none of its own");
@@ -203,7 +207,7 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
 }
 
 fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options, int line) {
-    fv_status status = check_node(net, node, "loss");
+    fv_status status = fv_net_check_node(net, node, "loss");
     if (!status)
         status = fv_params_check(fv_loss_params, options);
     if (!status)
@@ -216,11 +220,13 @@ fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options,
     if (!status)
         net->losses[net->loss_count++] =
             (fv_net_loss){.options = *options, .node = node, .line = line};
+    if (!status && net->built)
+        fv_net_find_outputs(net);
     return status;
 }
 
 fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *options, int line) {
-    fv_status status = check_node(net, node, "metric");
+    fv_status status = fv_net_check_node(net, node, "metric");
     if (!status)
         status = fv_params_check(fv_metric_params, options);
     if (!status)
@@ -234,6 +240,8 @@ fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *opti
     if (!status)
         net->metrics[net->metric_count++] =
             (fv_net_metric){.options = *options, .node = node, .line = line};
+    if (!status && net->built)
+        fv_net_find_outputs(net);
     return status;
 }
 
@@ -262,7 +270,7 @@ fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_options *o
 }
 
 fv_status fv_tune(fv_net *net, fv_tensor layer, const fv_tuning *tuning) {
-    fv_status status = check_node(net, layer, "tuning");
+    fv_status status = fv_net_check_node(net, layer, "tuning");
     if (!status)
         status = fv_params_check(fv_tuning_params, tuning);
     if (!status && net->nodes[layer].weight_count == 0)

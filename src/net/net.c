@@ -25,7 +25,7 @@ void fv_net_free(fv_net *net) {
     for (int i = 0; i < net->class_count; i++)
         fv_free(net->class_names[i]);
     fv_free(net->class_names);
-    fv_names_free(&net->names);
+    fv_lookup_free(&net->names);
     fv_free(net->nodes);
     fv_free(net->losses);
     fv_free(net->metrics);
@@ -36,7 +36,7 @@ void fv_net_free(fv_net *net) {
 }
 
 int fv_net_find(const fv_net *net, const char *name) {
-    return fv_names_find(&net->names, name);
+    return fv_lookup_find(&net->names, name);
 }
 
 const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]) {
@@ -165,7 +165,7 @@ static fv_status append_node(fv_net *net, const fv_layer_type *type, const char 
     node->name = name ? fv_copy_string(name) : default_name(net, type);
     node->options = type->options_size ? fv_alloc(1, type->options_size) : NULL;
     if (!node->name || (type->options_size && !node->options) ||
-        fv_names_add(&net->names, node->name, net->count)) {
+        fv_lookup_add(&net->names, node->name, net->count)) {
         fv_free(node->name);
         fv_free(node->options);
         return FV_MEMORY;
@@ -241,8 +241,11 @@ fv_tensor fv_add_layer1(fv_net *net, const char *type, fv_tensor input, const vo
 /* ---- Asking -------------------------------------------------------------------------------------
  */
 
-fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs) {
+fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, const bool *wanted,
+                        fv_shape *shapes, int64_t *macs) {
     for (int n = 0; n < net->count; n++) {
+        if (wanted && !wanted[n])
+            continue;
         const fv_node *node = &net->nodes[n];
         fv_shape inputs[FV_MAX_INPUTS];
         for (int i = 0; i < node->input_count; i++)
@@ -280,7 +283,7 @@ static int64_t node_parameters(const fv_node *node) {
 int64_t fv_parameter_count(const fv_net *net) {
     int64_t count = 0;
     for (int n = 0; n < net->count; n++)
-        count += node_parameters(&net->nodes[n]);
+        count += net->nodes[n].training_only ? 0 : node_parameters(&net->nodes[n]);
     return count;
 }
 
@@ -314,7 +317,10 @@ fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *info) {
                             .detail = detail(node, text),
                             .output = node->output,
                             .macs = node->macs,
-                            .activations = node->type->view ? 0 : (int64_t)values};
+                            .activations = (int64_t)values,
+                            .training_only = node->training_only};
+    if (node->type->view || node->type->identity)
+        info->activations = 0;
     info->parameters = node_parameters(node);
     return FV_OK;
 }

@@ -4,7 +4,7 @@
 #define FV_NET_NET_H
 
 #include "layers/layer.h"
-#include "net/names.h"
+#include "net/lookup.h"
 #include <stdatomic.h>
 
 typedef struct fv_weight {
@@ -26,7 +26,9 @@ typedef struct fv_node {
     fv_tuning tuning;
     int weight_count;
     fv_weight weights[FV_MAX_WEIGHTS];
-    int line, column; /* in the .net text; 0: built in C */
+    int line, column;   /* in the .net text; 0: built in C */
+    bool named_output;  /* by an `output` statement or fv_add_output() */
+    bool training_only; /* see fv_net_find_outputs() */
 } fv_node;
 
 /* A loss or a metric, and the node that it judges. */
@@ -45,11 +47,12 @@ typedef struct fv_net_metric {
 struct fv_net {
     fv_node *nodes; /* node 0 is the input */
     int count, capacity;
-    fv_names names;         /* of the nodes, and of the blocks of its text: their last nodes */
+    fv_lookup names;         /* of the nodes, and of the blocks of its text: their last nodes */
     fv_train_options train; /* zeros where the text was silent */
     fv_net_loss *losses;    /* FV_MOST_LOSSES of them; NULL: train.loss of the last layer */
     fv_net_metric *metrics; /* FV_MOST_METRICS of them, or NULL */
     int loss_count, metric_count;
+    int main_output; /* see fv_net_find_outputs() */
     char *source;     /* file name for messages; NULL: built in C */
     fv_status status; /* the builder's first failure, with its message below */
     char *message;
@@ -77,12 +80,26 @@ int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const i
  * they are not drawn, and a text that promises more is FV_FORMAT. */
 fv_status fv_net_build_empty(fv_net *net, size_t most);
 
-/* FV_OK when each output but the last is read by some layer or loss; else FV_INVALID and the first
- * that is not. */
+/* FV_OK when the output of each layer but the last is read by a layer, judged by a loss or metric,
+ * or an output of the net; else FV_INVALID and the first that is not. */
 fv_status fv_net_find_unread(const fv_net *net, int *unread);
 
-/* Infers all shapes anew for another input shape (no FV_ANY), into shapes[net->count]. */
-fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, fv_shape *shapes, int64_t *macs);
+/* Infers shapes anew for another input shape (no FV_ANY), into shapes[net->count]: of the nodes in
+ * `wanted` (NULL: all), which has those that they read. */
+fv_status fv_net_shapes(const fv_net *net, const fv_shape *input, const bool *wanted,
+                        fv_shape *shapes, int64_t *macs);
+
+/* ---- What a net is for (outputs.c) -------------------------------------------------------------
+ */
+
+/* Of the net as it stands: its main output, which is the last layer that is not there for auxiliary
+ * losses alone, and which nodes only such losses need. Called when layers, losses, metrics and
+ * outputs are complete, and again when one is added to a net that is built. */
+void fv_net_find_outputs(fv_net *net);
+/* Whether a built net's user sees the output of node n: see fv_add_output(). */
+bool fv_net_is_output(const fv_net *net, int n);
+/* Adds to the needed nodes all that they read, and what those read ... */
+void fv_net_mark_needed(const fv_net *net, bool *needed);
 
 /* FV_OK and one more user (exclusive: the only one), or FV_BUSY. */
 fv_status fv_net_acquire(fv_net *net, bool exclusive);
@@ -134,6 +151,9 @@ fv_status fv_fail_unknown(const char *what, const char *word, const char *const 
 /* Adds a loss or a metric of `node`; options are checked by their table. */
 fv_status fv_net_add_loss(fv_net *net, int node, const fv_loss_options *options, int line);
 fv_status fv_net_add_metric(fv_net *net, int node, const fv_metric_options *options, int line);
+/* Whether something can be added to what is judged or given out: `node` is one, and nobody uses the
+ * net. */
+fv_status fv_net_check_node(const fv_net *net, int node, const char *what);
 
 /* Writes the defaults into what is not given; the optimiser's depend on it and on the formula. */
 void fv_train_resolve(fv_train_options *options);

@@ -17,15 +17,31 @@ static const size_t partial_bytes = (size_t)16 << 20; /* of all units together *
 /* ---- Shapes, roots, gradients ------------------------------------------------------------------
  */
 
+/* While weights learn all nodes run; else those whose outputs are kept, and what these need. */
+static bool *choose_nodes(const fv_plan *plan) {
+    const fv_net *net = plan->net;
+    bool *runs = fv_alloc((size_t)net->count, sizeof *runs);
+    for (int n = 0; runs && n < net->count; n++)
+        runs[n] = (plan->training && !plan->frozen) || plan->nodes[n].tapped ||
+                  plan->nodes[n].tap.place != FV_PLACE_NONE;
+    if (runs)
+        fv_net_mark_needed(net, runs);
+    return runs;
+}
+
 static fv_status infer_shapes(fv_plan *plan, const fv_shape *input) {
     const fv_net *net = plan->net;
+    bool *runs = choose_nodes(plan);
     fv_shape *shapes = fv_alloc((size_t)net->count, sizeof *shapes);
     int64_t *macs = fv_alloc((size_t)net->count, sizeof *macs);
-    fv_status status = shapes && macs ? fv_net_shapes(net, input, shapes, macs) : FV_MEMORY;
+    fv_status status =
+        runs && shapes && macs ? fv_net_shapes(net, input, runs, shapes, macs) : FV_MEMORY;
     for (int n = 0; !status && n < net->count; n++) {
+        plan->nodes[n].runs = runs[n];
         plan->nodes[n].shape = shapes[n];
         plan->nodes[n].macs = macs[n];
     }
+    fv_free(runs);
     fv_free(shapes);
     fv_free(macs);
     return status;
@@ -60,7 +76,9 @@ static void find_roots(fv_plan *plan) {
     for (int n = 0; n < net->count; n++) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
-        p->root = node->type->view ? plan->nodes[node->inputs[0]].root : n;
+        p->root = p->view ? plan->nodes[node->inputs[0]].root : n;
+        if (!p->runs)
+            continue;
         p->wants_gradient = learns(plan, node) || (plan->input_gradient && n == 0);
         for (int i = 0; i < node->input_count; i++)
             p->wants_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
@@ -75,6 +93,8 @@ static void cut_segments(fv_plan *plan) {
     const fv_net *net = plan->net;
     for (int n = 0; n < net->count; n++) {
         const fv_layer_type *type = net->nodes[n].type;
+        if (!plan->nodes[n].runs)
+            continue;
         bool whole = type->whole_batch || (type->mixes_samples && plan->training &&
                                            !net->nodes[n].tuning.freeze && !plan->frozen);
         fv_segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
@@ -87,11 +107,11 @@ static void cut_segments(fv_plan *plan) {
     }
 }
 
-static void own_weights(const fv_net *net, fv_segment *s) {
+static void own_weights(const fv_plan *plan, fv_segment *s) {
     size_t begin = SIZE_MAX, end = 0;
     for (int n = s->first; n <= s->last; n++)
-        for (int w = 0; w < net->nodes[n].weight_count; w++) {
-            const fv_weight *weight = &net->nodes[n].weights[w];
+        for (int w = 0; plan->nodes[n].runs && w < plan->net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &plan->net->nodes[n].weights[w];
             begin = weight->offset < begin ? weight->offset : begin;
             end = weight->offset + fv_round_up(weight->count, 16);
         }
@@ -118,6 +138,8 @@ static void prepare_layers(fv_plan *plan) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
         fv_shape inputs[FV_MAX_INPUTS];
+        if (!p->runs)
+            continue;
         p->setting = (fv_setting){.kernels = plan->kernels,
                                   .batch = plan->batch,
                                   .training = plan->training,
@@ -127,7 +149,7 @@ static void prepare_layers(fv_plan *plan) {
             inputs[i] = plan->nodes[node->inputs[i]].shape;
             p->setting.input_gradient |= plan->nodes[node->inputs[i]].wants_gradient;
         }
-        if (node->type->prepare)
+        if (node->type->prepare && !p->view)
             node->type->prepare(node->options, inputs, node->input_count, &p->shape, &p->setting,
                                 &p->layer);
     }
@@ -157,6 +179,11 @@ static void extend_segment(const fv_plan *plan, life *l, int segment, bool backw
     extend(l, backward ? backward_time(plan, s->first) : s->last);
 }
 
+/* Whether input i of node n lies in the memory of `root`, and n runs. */
+static bool reads(const fv_plan *plan, int n, int i, int root) {
+    return plan->nodes[n].runs && plan->nodes[plan->net->nodes[n].inputs[i]].root == root;
+}
+
 /* Of a root's output: from its forward to its last reader. */
 static life output_life(const fv_plan *plan, int root) {
     const fv_net *net = plan->net;
@@ -165,7 +192,7 @@ static life output_life(const fv_plan *plan, int root) {
     bool kept = own->layer.keep_output, until_end = own->tapped;
     for (int n = root + 1; n < net->count; n++)
         for (int i = 0; i < net->nodes[n].input_count; i++) {
-            if (plan->nodes[net->nodes[n].inputs[i]].root != root)
+            if (!reads(plan, n, i, root))
                 continue;
             extend(&l, n);
             l.crosses |= plan->nodes[n].segment != own->segment;
@@ -198,10 +225,10 @@ static life gradient_life(const fv_plan *plan, int root) {
     bool read = false;
     for (int n = root + 1; n < net->count; n++)
         for (int i = 0; i < net->nodes[n].input_count; i++)
-            if (plan->nodes[net->nodes[n].inputs[i]].root == root) {
+            if (reads(plan, n, i, root)) {
                 extend(&l, backward_time(plan, n));
                 l.crosses |= plan->nodes[n].segment != plan->nodes[root].segment;
-                read |= !net->nodes[n].type->view;
+                read |= !plan->nodes[n].view;
             }
     if (!read || loss_of(plan, root)) { /* the loss writes it, or nobody: then zeros */
         extend(&l, net->count);
@@ -219,7 +246,7 @@ static int reader_count(const fv_plan *plan, int root, int *last, int *slot) {
     int count = 0;
     for (int n = root + 1; n < net->count; n++)
         for (int i = 0; i < net->nodes[n].input_count; i++)
-            if (plan->nodes[net->nodes[n].inputs[i]].root == root && !net->nodes[n].type->view) {
+            if (reads(plan, n, i, root) && !plan->nodes[n].view) {
                 count++;
                 *last = n;
                 *slot = i;
@@ -255,6 +282,8 @@ static void place_buffer(placing *at, int node, int segment, life l, fv_buffer *
     life whole = l;
     for (int n = 0; n < plan->net->count; n++) {
         int own = plan->nodes[n].segment;
+        if (!plan->nodes[n].runs)
+            continue;
         if (l.first <= n && n <= l.last)
             extend_segment(plan, &whole, own, false);
         if (l.first <= backward_time(plan, n) && backward_time(plan, n) <= l.last)
@@ -286,7 +315,7 @@ static void place_extras(placing *at, int node) {
     fv_node_plan *p = &plan->nodes[node];
     const fv_node *own = &plan->net->nodes[node];
     int time = backward_time(plan, node);
-    for (int i = 0; i < own->input_count && !own->type->view && p->wants_gradient; i++) {
+    for (int i = 0; i < own->input_count && !p->view && p->wants_gradient; i++) {
         int root = plan->nodes[own->inputs[i]].root;
         if (plan->nodes[root].wants_gradient && !p->first_writer[i])
             place_buffer(at, root, p->segment, (life){.first = time, .last = time}, &p->extra[i]);
@@ -341,12 +370,16 @@ static fv_status place_all(fv_plan *plan) {
     int end = 2 * net->count + 1;
     for (int n = 0; n < net->count; n++) {
         fv_node_plan *p = &plan->nodes[n];
+        if (!p->runs)
+            continue;
         if (p->root == n)
             place_root(&at, n);
         place_extras(&at, n);
         place_notes(&at, n);
-        if (p->tap.place != FV_PLACE_NONE)
+        if (p->tap.place != FV_PLACE_NONE) {
+            p->tap.sample = sample_bytes(p);
             fv_layout_add(&at.batch, p->tap.sample * (size_t)plan->batch, 0, end, &p->tap.offset);
+        }
     }
     for (int i = 0; i < plan->segment_count; i++)
         place_segment_sums(&at, &plan->segments[i]);
@@ -396,8 +429,19 @@ fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bo
                : fv_fail(FV_INVALID, "the net has no layer %s (fovea info lists them)", name);
 }
 
+/* Which nodes only share their input's memory. Those that are the identity at inference do also
+ * where a net is run for its input's gradient: without samples' numbers they draw nothing. */
+static void find_views(fv_plan *plan) {
+    for (int n = 0; n < plan->net->count; n++) {
+        const fv_layer_type *type = plan->net->nodes[n].type;
+        plan->nodes[n].view = type->view || (type->identity && (!plan->training || plan->frozen));
+    }
+}
+
 static fv_status mark_outputs(fv_plan *plan, const fv_plan_options *options) {
-    plan->nodes[plan->net->count - 1].tapped = true;
+    plan->nodes[plan->net->main_output].tapped = true;
+    for (int n = 0; n < plan->net->count && !options->outputs && !plan->training; n++)
+        plan->nodes[n].tapped |= fv_net_is_output(plan->net, n);
     for (int i = 0; i < options->loss_count; i++) {
         fv_node_plan *p = &plan->nodes[options->losses[i].node];
         p->tapped = p->loss = true;
@@ -410,8 +454,8 @@ static fv_status mark_outputs(fv_plan *plan, const fv_plan_options *options) {
         if (status)
             return status;
         fv_node_plan *p = &plan->nodes[node];
-        if (before)
-            p->tap = (fv_buffer){.place = FV_PLACE_BATCH, .sample = sample_bytes(p)};
+        if (before && !p->view)
+            p->tap.place = FV_PLACE_BATCH;
         else
             p->tapped = true;
     }
@@ -453,16 +497,17 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     if (!plan->nodes || !plan->segments)
         return FV_MEMORY;
     fv_status status = choose_input(net, &options->input, &input);
-    if (!status)
-        status = infer_shapes(plan, &input);
+    find_views(plan);
     if (!status)
         status = mark_outputs(plan, options);
+    if (!status)
+        status = infer_shapes(plan, &input);
     if (status)
         return status;
     find_roots(plan);
     cut_segments(plan);
     for (int i = 0; i < plan->segment_count; i++) {
-        own_weights(net, &plan->segments[i]);
+        own_weights(plan, &plan->segments[i]);
         cut_units(plan, &plan->segments[i]);
     }
     choose_groups(plan);

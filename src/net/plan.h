@@ -17,6 +17,9 @@ typedef struct fv_buffer {
 } fv_buffer;
 
 typedef struct fv_node_plan {
+    bool runs;      /* at inference only what something kept or judged needs; else all that
+                       follows is 0 */
+    bool view;      /* its output is its input's memory */
     fv_shape shape; /* of its output */
     int64_t macs;
     fv_setting setting;
@@ -77,7 +80,9 @@ typedef struct fv_plan_options {
     const fv_plan_loss *losses; /* their outputs are kept, and in training their gradients */
     int loss_count;
     fv_shape input;             /* rank 0 and no channels: the net's own */
-    const char *const *outputs; /* names to keep, see fv_session_options; NULL: the last only */
+    /* Names to keep beside the main output, ended by NULL. NULL: in training none, at inference all
+     * outputs of the net. */
+    const char *const *outputs;
 } fv_plan_options;
 
 /* Makes the plan of a built net, allocating nothing of its arena. */

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDEST_TRAIN = 100 }; /* columns, after which a train statement goes on in another one */
+enum { WIDEST_TRAIN = 100 }; /* columns, after which a train or output statement goes on anew */
 
 size_t fv_layer_type_count(void) {
     size_t count = 0;
@@ -153,6 +153,28 @@ static void add_judge(printer *p, const char *what, const fv_param *params, cons
     fv_text_free(&values);
 }
 
+/* The outputs that were named, in statements of at most some hundred columns. */
+static void add_outputs(printer *p) {
+    int type_width = p->type_width > 6 ? p->type_width : 6, column = 0;
+    for (int i = 0; i < p->net->count; i++) {
+        const char *name = p->net->nodes[i].name;
+        int size = (int)strlen(name) + 1;
+        if (!p->net->nodes[i].named_output) {
+            continue;
+        }
+        if (column == 0 || column + size > WIDEST_TRAIN) {
+            fv_text_add(&p->text, "%s%*s%-*s  ", column ? "\n" : "", p->name_width, "",
+                        type_width, "output");
+            column = p->name_width + type_width + 2;
+        } else {
+            fv_text_add(&p->text, ",");
+        }
+        fv_text_add(&p->text, "%s", name);
+        column += size;
+    }
+    fv_text_add(&p->text, "%s", column > 0 ? "\n" : "");
+}
+
 static void add_judges(printer *p) {
     const fv_net *net = p->net;
     for (int i = 0; i < net->loss_count; i++) {
@@ -213,6 +235,7 @@ char *fv_net_print(const fv_net *net, bool resolved) {
     for (int i = 0; i < net->count; i++) {
         add_layer(&p, i);
     }
+    add_outputs(&p);
     add_judges(&p);
     add_train(&p, &train);
     fv_free(p.type_counts);

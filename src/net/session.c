@@ -1,30 +1,15 @@
 /* The public session: a net ready to run. A thin cover over a runner. */
 #include "net/execute.h"
-#include <string.h>
 
 struct fv_session {
     fv_net *net;
     fv_runner runner;
     const void **source; /* one pointer a sample */
-    int count;           /* outputs kept: names, and copies where real is not float */
-    char **names;
-    float *copy;
+    float *copy;         /* of the last output asked for, where real is not float */
 };
 
 static int thread_count(int threads) {
     return threads ? threads : fv_default_threads();
-}
-
-static fv_status copy_names(fv_session *session, const char *const *names) {
-    for (; names && names[session->count];)
-        session->count++;
-    session->names = fv_alloc((size_t)session->count + 1, sizeof *session->names);
-    for (int i = 0; session->names && i < session->count; i++) {
-        session->names[i] = fv_copy_string(names[i]);
-        if (!session->names[i])
-            return FV_MEMORY;
-    }
-    return session->names ? FV_OK : FV_MEMORY;
 }
 
 static fv_status open_session(fv_session *session, const fv_session_options *o) {
@@ -33,9 +18,7 @@ static fv_status open_session(fv_session *session, const fv_session_options *o) 
                                .exact = o->exact,
                                .input = o->shape,
                                .outputs = o->outputs};
-    fv_status status = copy_names(session, o->outputs);
-    if (!status)
-        status = fv_runner_open(&session->runner, session->net, &options, NULL, o->profile);
+    fv_status status = fv_runner_open(&session->runner, session->net, &options, NULL, o->profile);
     if (status)
         return status;
     session->source = fv_alloc((size_t)options.batch, sizeof *session->source);
@@ -66,9 +49,6 @@ void fv_session_free(fv_session *session) {
     if (!session)
         return;
     fv_runner_close(&session->runner, true);
-    for (int i = 0; session->names && i < session->count; i++)
-        fv_free(session->names[i]);
-    fv_free(session->names);
     fv_free(session->source);
     fv_free(session->copy);
     fv_net_release(session->net, false);
@@ -88,16 +68,6 @@ fv_status fv_session_run(fv_session *session, const float *input, int samples) {
     return FV_OK;
 }
 
-/* Index of the kept output, -1 for the last layer's, -2 when it was not kept. */
-static int find_kept(const fv_session *session, const char *name) {
-    if (!name)
-        return -1;
-    for (int i = 0; i < session->count; i++)
-        if (strcmp(session->names[i], name) == 0)
-            return i;
-    return strcmp(name, session->net->nodes[session->net->count - 1].name) == 0 ? -1 : -2;
-}
-
 /* Where real is double, the caller still gets floats. */
 static const float *as_float(fv_session *session, const real *values, size_t count) {
     if (sizeof(real) == sizeof(float))
@@ -111,22 +81,21 @@ static const float *as_float(fv_session *session, const real *values, size_t cou
 
 const float *fv_session_output(const fv_session *session, const char *name, fv_shape *shape) {
     const fv_plan *plan = &session->runner.plan;
-    int node = plan->net->count - 1;
+    int node = plan->net->main_output;
     bool before = false;
-    int kept = find_kept(session, name);
-    if (kept == -2) {
+    if (name && fv_plan_find_output(plan->net, name, &node, &before))
+        return NULL;
+    const fv_node_plan *p = &plan->nodes[node];
+    if (before && !p->view ? p->tap.place == FV_PLACE_NONE : !p->tapped) {
         fv_fail(FV_INVALID, "the output %s was not kept: name it in fv_session_options.outputs",
                 name);
         return NULL;
     }
-    if (kept >= 0 && fv_plan_find_output(plan->net, name, &node, &before))
-        return NULL;
-    const fv_shape *own = &plan->nodes[node].shape;
     if (shape)
-        *shape = *own;
+        *shape = p->shape;
     return as_float((fv_session *)(uintptr_t)session,
                     fv_runner_output(&session->runner, node, before),
-                    fv_shape_count(own) * (size_t)plan->batch);
+                    fv_shape_count(&p->shape) * (size_t)plan->batch);
 }
 
 double fv_session_seconds(const fv_session *session, int index) {

@@ -11,7 +11,7 @@ enum { MOST_PARAMS = 64 }; /* bits of fv_statement.given */
 /* ---- Messages ------------------------------------------------------------------------------- */
 
 static fv_status fail_unknown_type(const fv_parser *p, const char *word) {
-    static const char *const statements[] = {"train", "loss",  "metric", "param",
+    static const char *const statements[] = {"train", "loss",  "metric", "output", "param",
                                              "use",   "block", "repeat", "end"};
     enum { STATEMENTS = sizeof statements / sizeof *statements, MOST_TYPES = 200 };
     const char *names[MOST_TYPES + STATEMENTS + FV_MOST_BLOCKS + 1] = {NULL};
@@ -342,6 +342,36 @@ static fv_status read_metric(fv_parser *p, const char *word, char *cursor) {
                : status;
 }
 
+/* output a,b: layers above this line. */
+static fv_status read_output(const fv_parser *p, const char *word, char *cursor) {
+    const char *list = fv_next_word(&cursor), *rest = fv_next_word(&cursor);
+    if (!list) {
+        return fv_place(p, word, fv_fail(FV_INVALID, "output of which layer? write output NAME"));
+    }
+    if (rest) {
+        return fv_place(p, rest,
+                        fv_fail(FV_INVALID,
+                                "unexpected \"%.40s\"; names stand with commas "
+                                "and without blanks, as in output a,b",
+                                rest));
+    }
+    fv_status status = FV_OK;
+    for (const char *start = list; status == FV_OK; start++) {
+        size_t size = strcspn(start, ",");
+        char name[FV_NAME_SIZE];
+        snprintf(name, sizeof name, "%.*s", (int)(size < 63 ? size : 63), start);
+        int node = size < sizeof name ? fv_find_layer(p, name) : -1;
+        status = fv_place(p, start,
+                          node < 0 ? fv_fail_no_layer(p, name, " above this line")
+                                   : fv_add_output(p->net, node));
+        start += size;
+        if (!*start) {
+            break;
+        }
+    }
+    return status;
+}
+
 /* A layer, or the layers of a block. */
 static fv_status read_layers(fv_parser *p, const char *name, const char *word, char *cursor) {
     int block = fv_find_block(p, word);
@@ -369,13 +399,16 @@ fv_status fv_read_statement(fv_parser *p) {
     }
     p->source->began = true;
     bool train = strcmp(word, "train") == 0, loss = strcmp(word, "loss") == 0;
-    if (!train && !loss && strcmp(word, "metric") != 0) {
+    bool output = strcmp(word, "output") == 0;
+    if (!train && !loss && !output && strcmp(word, "metric") != 0) {
         return read_layers(p, name, word, cursor);
     }
     if (name) {
-        return fv_place(p, name, fv_fail(FV_INVALID, "a %s statement has no name", word));
+        return fv_place(
+            p, name, fv_fail(FV_INVALID, "%s %s statement has no name", output ? "an" : "a", word));
     }
-    return train  ? read_train(p, word, cursor)
-           : loss ? read_loss(p, word, cursor)
-                  : read_metric(p, word, cursor);
+    return train    ? read_train(p, word, cursor)
+           : loss   ? read_loss(p, word, cursor)
+           : output ? read_output(p, word, cursor)
+                    : read_metric(p, word, cursor);
 }

@@ -22,21 +22,34 @@ static const fv_metric_type *find_type(const char *name) {
 
 /* ---- Opening -------------------------------------------------------------------------------- */
 
-/* How the outputs of the node name a class, which its losses may know, and whether a loss has taken
- * over its activation. A loss on logits moves the threshold of one channel to theirs. */
-static void ask_losses(fv_metric *m, const fv_net *net, const fv_objective *o) {
+/* What a loss of the same outputs knows of them. A loss on logits moves the threshold of one
+ * channel to theirs. */
+static void ask_loss(fv_metric *m, const fv_net *net, const fv_loss_type *type) {
     double threshold = m->options.threshold;
-    m->positive = threshold;
+    if (type->answer == FV_ANSWER_SMALLEST)
+        m->answer = FV_ANSWER_SMALLEST;
+    if (type->binary && net->nodes[m->judged.root].activation == FV_LINEAR)
+        m->positive = log(threshold / (1 - threshold));
+}
+
+/* How the outputs of the node name a class, which its losses may know (the auxiliary ones, which do
+ * not run here, too), and whether a loss has taken over its activation. */
+static void ask_losses(fv_metric *m, const fv_net *net, const fv_objective *o) {
+    m->positive = m->options.threshold;
     m->answer = m->judged.shape.channels == 1 ? FV_ANSWER_BINARY : FV_ANSWER_LARGEST;
     for (int i = 0; i < o->term_count; i++) {
         const fv_loss_term *term = &o->terms[i];
         if (term->judged.root != m->judged.root)
             continue;
         m->activate |= term->raw;
-        if (term->type->answer == FV_ANSWER_SMALLEST)
-            m->answer = FV_ANSWER_SMALLEST;
-        if (term->type->binary && net->nodes[term->judged.root].activation == FV_LINEAR)
-            m->positive = log(threshold / (1 - threshold));
+        ask_loss(m, net, term->type);
+    }
+    for (int i = 0; i < net->loss_count; i++) {
+        const fv_net_loss *loss = &net->losses[i];
+        const fv_loss_type *type =
+            loss->options.auxiliary ? fv_loss_find(loss->options.type) : NULL;
+        if (type && fv_judged_make(net, loss->node, "", "").root == m->judged.root)
+            ask_loss(m, net, type);
     }
     m->classes = m->answer == FV_ANSWER_BINARY ? 2 : (size_t)m->judged.shape.channels;
 }

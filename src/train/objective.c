@@ -111,7 +111,8 @@ static fv_status open_term(fv_objective *o, const fv_loss_options *options, int 
         status = check_options(term, o->net);
     fv_answer answer = term->type->answer;
     bool binary = answer == FV_ANSWER_BINARY;
-    if (o->answer < 0 && answer && (!binary || term->judged.shape.channels == 1))
+    if (o->answer < 0 && answer && !options->auxiliary &&
+        (!binary || term->judged.shape.channels == 1))
         o->answer = o->term_count - 1;
     return status;
 }
@@ -128,20 +129,33 @@ static void list_nodes(fv_objective *o) {
         o->plan[o->loss_count++] = (fv_plan_loss){.node = 0};
 }
 
-static fv_status open_terms(fv_objective *o, const fv_net *net, bool load_models) {
-    *o = (fv_objective){.net = net, .answer = -1};
-    fv_loss_options single = {0};
-    fv_status status = FV_OK;
-    snprintf(single.type, sizeof single.type, "%s", net->train.loss);
+/* Validation and tests need a loss that is not auxiliary. */
+static fv_status check_losses(const fv_net *net) {
+    bool other = net->loss_count == 0;
+    for (int i = 0; i < net->loss_count; i++)
+        other |= !net->losses[i].options.auxiliary;
     if (net->loss_count > 0 && net->train.loss[0])
         return fv_fail(FV_INVALID,
                        "the net has a loss of its own (%s) beside the train line's "
                        "loss=%s: keep one of them",
                        net->losses[0].options.type, net->train.loss);
+    return other ? FV_OK
+                 : fv_fail(FV_INVALID, "all losses of the net are auxiliary, so that none is left "
+                                       "for validation and tests (one must not be)");
+}
+
+static fv_status open_terms(fv_objective *o, const fv_net *net, bool training, bool load_models) {
+    *o = (fv_objective){.net = net, .answer = -1};
+    fv_loss_options single = {0};
+    fv_status status = check_losses(net);
+    snprintf(single.type, sizeof single.type, "%s", net->train.loss);
+    if (status)
+        return status;
     if (net->loss_count == 0)
-        status = open_term(o, &single, net->count - 1, load_models);
+        status = open_term(o, &single, net->main_output, load_models);
     for (int i = 0; !status && i < net->loss_count; i++)
-        status = open_term(o, &net->losses[i].options, net->losses[i].node, load_models);
+        if (training || !net->losses[i].options.auxiliary)
+            status = open_term(o, &net->losses[i].options, net->losses[i].node, load_models);
     if (!status)
         status = check_sharing(o);
     list_nodes(o);
@@ -150,8 +164,8 @@ static fv_status open_terms(fv_objective *o, const fv_net *net, bool load_models
     return status;
 }
 
-fv_status fv_objective_open(fv_objective *o, const fv_net *net) {
-    return open_terms(o, net, true);
+fv_status fv_objective_open(fv_objective *o, const fv_net *net, bool training) {
+    return open_terms(o, net, training, true);
 }
 
 void fv_objective_close(fv_objective *o) {
@@ -170,10 +184,11 @@ fv_status fv_objective_bind(fv_objective *o, const fv_field *fields, int count) 
     return status;
 }
 
-fv_status fv_objective_check(const fv_net *net, const fv_field *fields, int count, int classes) {
+fv_status fv_objective_check(const fv_net *net, const fv_field *fields, int count, int classes,
+                             bool training) {
     fv_objective o;
     char place[128];
-    fv_status status = open_terms(&o, net, false);
+    fv_status status = open_terms(&o, net, training, false);
     if (!status)
         status = fv_objective_bind(&o, fields, count);
     for (int i = 0; !status && i < o.term_count; i++) {

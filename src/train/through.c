@@ -6,7 +6,7 @@
 
 /* The model as far as its layer. The copy shares nodes and weights, and is never freed as a net. */
 static fv_status cut_model(fv_through *t, const char *layer) {
-    int last = *layer ? fv_net_find(t->model, layer) : t->model->count - 1;
+    int last = *layer ? fv_net_find(t->model, layer) : t->model->main_output;
     if (last < 0)
         return fv_fail(FV_INVALID, "layer=%s: that model has no layer of that name", layer);
     t->head = fv_alloc(1, sizeof *t->head);
@@ -14,6 +14,8 @@ static fv_status cut_model(fv_through *t, const char *layer) {
         return FV_MEMORY;
     memcpy(t->head, t->model, sizeof *t->head);
     t->head->count = last + 1;
+    t->head->main_output = last;
+    t->head->loss_count = t->head->metric_count = 0; /* they may be of layers that are cut off */
     return FV_OK;
 }
 
@@ -29,7 +31,7 @@ static fv_status find_shape(fv_through *t, const fv_judged *judged, const fv_net
     fv_shape *shapes = fv_alloc((size_t)t->head->count, sizeof *shapes);
     int64_t *macs = fv_alloc((size_t)t->head->count, sizeof *macs);
     fv_status status =
-        shapes && macs ? fv_net_shapes(t->head, &judged->shape, shapes, macs) : FV_MEMORY;
+        shapes && macs ? fv_net_shapes(t->head, &judged->shape, NULL, shapes, macs) : FV_MEMORY;
     if (!status)
         t->shape = shapes[t->head->count - 1];
     fv_free(shapes);
@@ -75,6 +77,7 @@ void fv_through_free(fv_through *t) {
 
 /* With the batch and the threads of the runner whose outputs are judged. */
 static fv_status open_runner(fv_through *t, const fv_judged *judged, const fv_runner *outer) {
+    static const char *const none[] = {NULL};
     fv_plan_loss loss = {.node = t->head->count - 1};
     fv_plan_options options = {.batch = outer->plan.batch,
                                .threads = outer->plan.threads,
@@ -84,6 +87,7 @@ static fv_status open_runner(fv_through *t, const fv_judged *judged, const fv_ru
                                .frozen = true,
                                .losses = &loss,
                                .loss_count = 1,
+                               .outputs = none,
                                .input = judged->shape};
     size_t batch = (size_t)outer->plan.batch, features, values;
     if (!fv_size_product(batch, fv_shape_count(&t->shape), &features) ||
@@ -142,7 +146,6 @@ void fv_through_backward(fv_through *t, int samples, real *gradient) {
     size_t count = fv_shape_count(&t->runner.plan.nodes[0].shape) * (size_t)samples;
     fv_runner_backward(&t->runner, &run);
     real *inner = fv_runner_output_gradient(&t->runner, 0);
-    if (input->scale != 0 && input->scale != 1)
-        t->runner.plan.kernels->scale(count, (real)input->scale, inner);
+    fv_input_gradient(input, t->runner.plan.kernels, count, inner);
     t->runner.plan.kernels->add(count, inner, gradient);
 }

@@ -103,9 +103,9 @@ typedef struct fv_objective {
     size_t scratch_room;
 } fv_objective;
 
-/* Finds the losses and checks them against the layers that they judge. It stays where it is opened:
- * terms point into it. */
-fv_status fv_objective_open(fv_objective *objective, const fv_net *net);
+/* Finds the losses, in training the auxiliary ones too, and checks them against the layers that
+ * they judge. It stays where it is opened: terms point into it. */
+fv_status fv_objective_open(fv_objective *objective, const fv_net *net, bool training);
 void fv_objective_close(fv_objective *objective);
 /* Finds each loss's target among the fields of the data (without the input); checks their shapes.
  */
@@ -118,7 +118,8 @@ fv_status fv_objective_run(fv_objective *objective, fv_runner *runner, const fv_
 void fv_totals_add(fv_totals *totals, const fv_totals *more);
 fv_score fv_objective_score(const fv_objective *objective, const fv_totals *totals);
 /* Whether samples of `count` fields would do, without loading what losses go through. */
-fv_status fv_objective_check(const fv_net *net, const fv_field *fields, int count, int classes);
+fv_status fv_objective_check(const fv_net *net, const fv_field *fields, int count, int classes,
+                             bool training);
 
 /* ---- Metrics (metric.c): measured over a data set ----------------------------------------------
  */
@@ -278,8 +279,9 @@ fv_status fv_evaluator_batch(fv_evaluator *evaluator, const fv_batch *batch, fv_
 /* Losses and metrics over a data set, to whose fields both are bound first. */
 fv_status fv_evaluator_data(fv_evaluator *evaluator, const fv_data *data, fv_score *score);
 
-/* Whether samples and targets of `data` fit the net; the message names both shapes. */
-fv_status fv_check_data(const fv_net *net, const fv_data *data);
+/* Whether samples and targets of `data` fit the net, for training or else for a test; the message
+ * names both shapes. */
+fv_status fv_check_data(const fv_net *net, const fv_data *data, bool training);
 
 /* ---- Checkpoints (checkpoint.c) and logs (log.c)
  * ----------------------------------------------------------- */

@@ -52,7 +52,7 @@ static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
                             .threads = options->threads ? options->threads : fv_default_threads(),
                             .training = true,
                             .exact = options->exact};
-    fv_status status = fv_objective_open(&t->objective, t->net);
+    fv_status status = fv_objective_open(&t->objective, t->net, true);
     if (status)
         return status;
     plan.losses = t->objective.plan;
@@ -278,7 +278,7 @@ fv_status fv_net_memory(const fv_net *net, int batch, int threads, bool training
     if (!status && training)
         status = fv_optimizer_make(&net->train, kernels, &optimizer);
     if (!status && training)
-        status = fv_objective_open(&objective, net);
+        status = fv_objective_open(&objective, net, true);
     options.losses = objective.plan;
     options.loss_count = objective.loss_count;
     if (!status)

@@ -33,7 +33,7 @@ void ref_dense_weight_gradient(int samples, int inputs, int units, const double 
 
 /* ---- Input (reference_input.c) ------------------------------------------------------------- */
 
-/* y = x * scale - mean(c); no means: 0, one mean: for all channels; scale 0: 1. */
+/* y = (x * scale - mean(c)) / deviation(c); none: 0 and 1, one: for all channels; scale 0: 1. */
 void ref_input(const fv_input_options *options, int samples, const double *x, double *y);
 
 /* ---- Random numbers (reference_philox.c) --------------------------------------------------- */

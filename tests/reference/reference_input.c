@@ -1,4 +1,4 @@
-/* The oracle of the input layer: scale and mean. Called by tests/test_layers_dense.c. */
+/* The oracle of the input layer: scale, mean and deviation. Called by tests/test_layers_dense.c. */
 #include "reference.h"
 
 void ref_input(const fv_input_options *options, int samples, const double *x, double *y) {
@@ -12,6 +12,9 @@ void ref_input(const fv_input_options *options, int samples, const double *x, do
             double mean = options->means == 0   ? 0
                           : options->means == 1 ? options->mean[0]
                                                 : options->mean[c];
-            *y = *x * scale - mean;
+            double deviation = options->deviations == 0   ? 1
+                               : options->deviations == 1 ? options->deviation[0]
+                                                          : options->deviation[c];
+            *y = (*x * scale - mean) / deviation;
         }
 }

@@ -87,15 +87,22 @@ bool ref_permute_output(const fv_shape *input, const fv_permute_options *o, fv_s
 
 /* Pads of axes that the input lacks do not count: one number in a .net file stands for all. */
 bool ref_pad_output(const fv_shape *input, const fv_pad_options *o, fv_shape *output) {
-    bool fits = input->rank > 0;
+    bool any = o->channels_before > 0 || o->channels_after > 0;
+    bool fits = !any || o->mode == FV_PAD_CONSTANT;
+    for (int axis = 0; axis < 3; axis++)
+        if (o->pad[axis][0] > 0 || o->pad[axis][1] > 0) {
+            any = true;
+            fits = fits && input->rank > 0;
+        }
     *output = *input;
+    output->channels += o->channels_before + o->channels_after;
     for (int axis = 0; axis < input->rank; axis++)
         for (int side = 0; side < 2; side++) {
             int pad = o->pad[axis][side];
             fits = fits && (o->mode != FV_PAD_REFLECT || pad < input->size[axis]);
             output->size[axis] += pad;
         }
-    return fits;
+    return any && fits;
 }
 
 bool ref_crop_output(const fv_shape *input, const fv_crop_options *o, fv_shape *output) {
@@ -224,6 +231,8 @@ void ref_pad(const fv_shape *input, const fv_pad_options *o, int samples, ref_wa
             at[axis] = mirrored(at[axis] - o->pad[axis][0], in.size[axis], o->mode);
             real = real && at[axis] >= 0;
         }
+        at[3] -= o->channels_before;
+        real = real && at[3] >= 0 && at[3] < input->channels;
         if (real)
             move(&way, y / wide * values + index_of(&in, at), 1, y);
         else if (!way.back)
@@ -274,6 +283,19 @@ void ref_concat(const fv_shape *inputs, int count, int which, const fv_concat_op
     for (int i = 0; i < which; i++)
         begin[axis] += grid_of(&inputs[i]).size[axis];
     move_part(&out, &in, begin, samples, true, &way);
+}
+
+/* ---- constant ---------------------------------------------------------------------------------
+ */
+
+void ref_constant(size_t values, int samples, const double *weight, double *y) {
+    for (size_t i = 0; i < values * (size_t)samples; i++)
+        y[i] += weight[i % values];
+}
+
+void ref_constant_back(size_t values, int samples, const double *dy, double *dweight) {
+    for (size_t i = 0; i < values * (size_t)samples; i++)
+        dweight[i % values] += dy[i];
 }
 
 /* ---- upsample ---------------------------------------------------------------------------------

@@ -44,6 +44,10 @@ void ref_upsample(const fv_shape *input, const fv_upsample_options *o, int sampl
 void ref_depth_to_space(const fv_shape *input, const fv_depth_options *o, int samples, ref_way way);
 void ref_space_to_depth(const fv_shape *input, const fv_depth_options *o, int samples, ref_way way);
 
+/* The values in memory's order (spatial..., channels), once for each sample. */
+void ref_constant(size_t values, int samples, const double *weight, double *y);
+void ref_constant_back(size_t values, int samples, const double *dy, double *dweight);
+
 /* ---- Joins ------------------------------------------------------------------------------------
  */
 
