@@ -1,6 +1,6 @@
 /* The lines of a .net text, in the order in which they are executed: what stands in braces is
  * replaced, `repeat` reads lines again, `use` reads another file, `param` names numbers; all other
- * lines are statements (text.c) or blocks (block.c). Called by text.c, once for a net. */
+ * lines are statements (text.c) or blocks (block.c). Called by parse.c, once for a net. */
 #include "net/reader.h"
 #include <stdio.h>
 #include <string.h>
