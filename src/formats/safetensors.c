@@ -24,6 +24,7 @@ void fv_tensors_close(fv_tensors *tensors) {
     fv_free(tensors->keys);
     fv_free(tensors->values);
     fv_unmap_file(&tensors->mapping);
+    fv_file_close(&tensors->file);
     *tensors = (fv_tensors){0};
 }
 
@@ -292,9 +293,13 @@ static fv_status read_file(fv_tensors *tensors) {
 
 fv_status fv_tensors_open(const char *path, fv_tensors *tensors) {
     *tensors = (fv_tensors){0};
-    fv_status status = fv_map_file(path, &tensors->mapping);
-    if (status != FV_OK)
+    fv_status status = fv_file_open(&tensors->file, path);
+    if (status == FV_OK)
+        status = fv_map_open_file(&tensors->file, &tensors->mapping);
+    if (status != FV_OK) {
+        fv_tensors_close(tensors);
         return status;
+    }
     status = read_file(tensors);
     if (status != FV_OK) {
         fv_fail_in(status, "%s", path);

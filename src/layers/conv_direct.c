@@ -312,7 +312,7 @@ static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_lay
 
 /* Behind the weights; NULL where there is none. */
 static real *packed_bias(const fv_conv_geometry *g, const fv_call *call) {
-    return call->weights[1] ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
+    return call->weight_count > 1 ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
                             : NULL;
 }
 
