@@ -147,8 +147,8 @@ static real *kept_middle(const separable *s, const fv_call *call, int i) {
 static void pack(const fv_call *call) {
     separable s = measure_call(call);
     parts p = open_parts(&s, call);
-    fv_conv_direct_pack(&p.first, call->weights[0]);
-    fv_conv_direct_pack(&p.second, call->weights[1]);
+    fv_conv_direct_pack(&p.first, call->pool, call->weights[0]);
+    fv_conv_direct_pack(&p.second, call->pool, call->weights[1]);
     if (p.bias)
         fv_conv_pack_bias(call->weights[2], s.second.filters, 1, call->kernels, p.bias);
 }
