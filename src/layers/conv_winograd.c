@@ -61,8 +61,43 @@ static size_t kernel_count(const winograd *w) {
     return (size_t)w->channels * (size_t)w->filters;
 }
 
-/* Many channels on both sides, so that the products outweigh the transforms; whole vectors of them;
- * and few outputs beyond the picture's edge. */
+/* ---- Whether it pays ---------------------------------------------------------------------------
+ *
+ * Both algorithms as multiply-adds a sample, for each pair of channel and filter: those that they
+ * do, and those that could be done while their weights are read. A sample reads all of them in each
+ * pass, so that small maps are bound by the 36 weights for 9: those of many channels do not stay in
+ * the cache. What it costs to read was measured, see docs/performance.md. */
+
+enum {
+    READ_CACHED = 2, /* speed only, all four: multiply-adds in the time of reading a weight */
+    READ_MEMORY = 16,
+    CACHED_BYTES = 8 << 20, /* weights of a layer that stay in the last cache */
+    TRANSFORM = 18,         /* multiply-adds for a point of one channel's or filter's tile */
+};
+
+/* Of `values` weights for each pair, each used in `steps` places a pass. */
+static double pair_cost(const fv_conv_geometry *g, const fv_setting *setting, int values,
+                        double steps) {
+    double pairs = (double)g->channels * g->filters;
+    bool stay = pairs * values * (double)sizeof(real) <= CACHED_BYTES;
+    int passes = 1, reads = 1;
+    if (g->uses & FV_CONV_INPUT_GRADIENT)
+        passes++, reads++;
+    if (g->uses & FV_CONV_WEIGHT_GRADIENT) /* sums are read and written */
+        passes++, reads += 2;
+    /* Training packs them before each batch. */
+    double packing = setting->training ? (double)passes / setting->batch : 0;
+    return values * (steps * passes + (stay ? READ_CACHED : READ_MEMORY) * (reads + packing));
+}
+
+static bool pays(const fv_conv_geometry *g, const fv_setting *setting) {
+    int rows = (g->axis[1].out + TILE - 1) / TILE, columns = (g->axis[2].out + TILE - 1) / TILE;
+    double tiles = (double)rows * columns, places = (double)g->axis[1].out * g->axis[2].out;
+    double transforms = TRANSFORM * tiles * (1. / g->channels + 1. / g->filters);
+    return pair_cost(g, setting, POINTS, tiles + transforms) < pair_cost(g, setting, 9, places);
+}
+
+/* Whole vectors of channels and filters, and not so many that the points fill the memory. */
 bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
     int vector = setting->kernels->vector;
     const fv_axis *h = &g->axis[1], *w = &g->axis[2];
@@ -73,10 +108,7 @@ bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting)
         return false;
     if (g->channels % vector || g->filters % vector || g->channels < 16 || g->filters < 16)
         return false;
-    int64_t used = (int64_t)h->out * w->out;
-    int64_t made =
-        (int64_t)((h->out + TILE - 1) / TILE * TILE) * ((w->out + TILE - 1) / TILE * TILE);
-    return 3 * used >= 2 * made && (int64_t)g->channels * g->filters <= 1 << 20;
+    return (int64_t)g->channels * g->filters <= 1 << 20 && pays(g, setting);
 }
 
 /* Channels whose kernels are transformed and packed together: a panel of the transposed ones. */
