@@ -16,7 +16,7 @@ typedef struct fv_tensor_entry {
     const unsigned char *bytes; /* in the mapped file; to be written: the caller's */
 } fv_tensor_entry;
 
-/* A safetensors file, mapped. Every rule of the format is checked before it returns: header
+/* A safetensors file, its tensors mapped; its header is read. Every rule of the format is checked before it returns: header
  * length, JSON, no duplicate names, offsets without holes or overlaps, sizes against dtype. */
 typedef struct fv_tensors {
     fv_file file;
