@@ -264,6 +264,48 @@ static void training_goes_on_from_the_file(void **state) {
     fv_net_free(net);
 }
 
+/* Trains a small net by a loss through that model, and returns its net. */
+static fv_net *trained_through(const char *model) {
+    char text[256];
+    snprintf(text, sizeof text,
+             "input 6x6x16\nconv 16 3x3 padding=same\nloss mse target=y through=%s\n"
+             "train optimizer=sgd lr=0.01\n",
+             model);
+    fv_net *net = parse(text, 1);
+    fv_shape shape = fv_input_shape(net);
+    float input[SAMPLES * 576];
+    fill(input, SAMPLES * 576);
+    const fv_target target = {.field = "y", .shape = shape, .values = input};
+    fv_trainer *trainer =
+        fv_trainer_new(net, &(fv_trainer_options){.batch = SAMPLES, .threads = 2});
+    if (!trainer || fv_trainer_step_targets(trainer, input, &target, 1, SAMPLES, NULL))
+        fail_msg("%s", fv_error_message());
+    fv_trainer_free(trainer);
+    return net;
+}
+
+/* The model of such a loss stays in its file, though gradients go back through it. */
+static void losses_through_a_model_in_its_file(void **state) {
+    (void)state;
+    static const char text[] = "input 6x6x16\nconv 48 3x3 padding=same relu\nbatch_norm\nprelu\n"
+                               "conv 8 2x2 stride=2\nlayer_norm\nflatten\ndense 20 tanh\ndense 5\n";
+    char plain[64];
+    snprintf(plain, sizeof plain, "%s/a.net", folder);
+    FILE *file = fopen(plain, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    fv_net *model = fv_net_load(plain);
+    assert_non_null(model);
+    assert_int_equal(fv_save(model, path), FV_OK);
+    fv_net *in_memory = trained_through(plain), *in_file = trained_through(path);
+    assert_memory_equal(in_memory->weights, in_file->weights, in_file->weight_size * sizeof(real));
+    unlink(plain);
+    fv_net_free(model);
+    fv_net_free(in_memory);
+    fv_net_free(in_file);
+}
+
 /* ---- The file changes ------------------------------------------------------------------------ */
 
 /* The old file lives on, without a name, while the net has it open. */
@@ -423,6 +465,7 @@ int main(void) {
         cmocka_unit_test(weights_are_told_and_set),
         cmocka_unit_test(new_weights_replace_those_in_the_file),
         cmocka_unit_test(training_goes_on_from_the_file),
+        cmocka_unit_test(losses_through_a_model_in_its_file),
         cmocka_unit_test(saved_over_their_own_file),
         cmocka_unit_test(a_file_cut_short_is_an_error),
         cmocka_unit_test(a_file_written_to_is_an_error),

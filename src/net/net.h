@@ -9,8 +9,8 @@
 
 typedef struct fv_weight {
     fv_weight_spec spec;
-    size_t count;  /* values */
-    size_t offset; /* of the first value in net->weights; a multiple of 16 */
+    size_t count;   /* values */
+    size_t offset;  /* of the first value in net->weights; a multiple of 16 */
     size_t file_at; /* of the first byte in net->file: floats in the file's order */
 } fv_weight;
 
@@ -57,7 +57,7 @@ struct fv_net {
     bool initialized; /* weights were drawn with a seed, loaded or trained */
     real *weights;    /* weight_size values, see fv_weight.offset; NULL: they are in `file` */
     size_t weight_size;
-    fv_file file; /* open until the weights are read into memory, see weight_file.c */
+    fv_file file;       /* open until the weights are read into memory, see weight_file.c */
     char **class_names; /* class_count of them; NULL: not known */
     int class_count;
     atomic_int users; /* sessions and trainers alive; -1 while training */
@@ -110,7 +110,8 @@ void fv_net_leave_in_file(fv_net *net, fv_file *file);
 fv_status fv_net_read_weights(fv_net *net);
 
 /* A weight's values in the library's order, from the net's file into `values`. Each thread of the
- * pool (NULL: the caller's) needs `stride` bytes of `buffers`, at least FV_READ_BYTES. */
+ * pool (NULL: the caller's) has `stride` bytes of `buffers`: FV_READ_BYTES or, if that is less, a
+ * float for each value. */
 enum { FV_READ_BYTES = 256 << 10 };
 fv_status fv_weight_read(const fv_net *net, const fv_weight *weight, fv_pool *pool,
                          unsigned char *buffers, size_t stride, real *values);

@@ -332,19 +332,24 @@ static size_t staged_bytes(const fv_node *node, const fv_layer_plan *layer) {
 static void place_weights(placing *at) {
     fv_plan *plan = at->plan;
     const fv_net *net = plan->net;
-    size_t staging = 0;
+    size_t staging = 0, largest = 0;
     for (int n = 0; n < net->count; n++) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
         size_t staged = staged_bytes(node, &p->layer);
         staging = staged > staging ? staged : staging;
-        for (int w = 0; w < node->weight_count; w++)
+        for (int w = 0; w < node->weight_count; w++) {
+            size_t count = node->weights[w].count;
+            largest = count > largest ? count : largest;
             if (!p->layer.spent[w])
-                fv_layout_add(&at->batch, node->weights[w].count * sizeof(real), PACKING,
-                              2 * net->count + 1, &p->weights[w]);
+                fv_layout_add(&at->batch, count * sizeof(real), PACKING, 2 * net->count + 1,
+                              &p->weights[w]);
+        }
     }
+    size_t most = FV_READ_BYTES / sizeof(float);
     fv_layout_add(&at->batch, staging, PACKING, PACKING, &plan->staging);
-    fv_layout_add(&at->thread, FV_READ_BYTES, PACKING, PACKING, &plan->reading);
+    fv_layout_add(&at->thread, (largest < most ? largest : most) * sizeof(float), PACKING, PACKING,
+                  &plan->reading);
 }
 
 static void choose_groups(fv_plan *plan) {
