@@ -659,7 +659,8 @@ static fv_status finish(parser *p) {
     if (status != FV_OK) {
         return status;
     }
-    return p->most_weights ? fv_net_build_empty(p->net, p->most_weights - 1) : fv_net_build(p->net);
+    return p->most_weights ? fv_net_build_in_file(p->net, p->most_weights - 1)
+                           : fv_net_build(p->net);
 }
 
 static fv_net *parse(parser *p) {
