@@ -12,6 +12,7 @@ typedef struct predict_options {
     const char *out;
     int top, threads;
     bool exact, json;
+    cli_texts settings;
 } predict_options;
 
 static const cli_option predict_table[] = {
@@ -23,6 +24,8 @@ static const cli_option predict_table[] = {
     {"json", NULL, OPTION_FLAG, offsetof(predict_options, json), 0, 0, "print JSON"},
     {"out", "DIR", OPTION_TEXT, offsetof(predict_options, out), 0, 0,
      "also write the JSON to DIR/predictions.json"},
+    {"set", "KEY=VALUE", OPTION_TEXTS, offsetof(predict_options, settings), 0, 0,
+     "LAYER.KEY: changes a setting of the net, such as input1.scale=1/255"},
     {0},
 };
 
@@ -69,7 +72,7 @@ static int load_models(predict_run *run) {
     run->members = calloc((size_t)run->count, sizeof(ensemble_member));
     if (!run->nets || !run->members)
         return out_of_memory(call);
-    int status = models_load(call, call->operands, run->count, run->nets);
+    int status = models_load(call, call->operands, run->count, &run->options->settings, run->nets);
     if (status)
         return status;
     if (last_layer(run->nets[0], &run->last))

@@ -242,6 +242,15 @@ static fv_status write_text(const fv_net *net, const char *path) {
     return status;
 }
 
+/* libhdf5 is not trusted in the host's process: the command starts a program of its own. */
+static fv_status refuse_keras(const fv_net *net, const char *path) {
+    (void)net;
+    return fv_fail(FV_UNSUPPORTED,
+                   "%s: the library does not write files of Keras; save a model and use `fovea "
+                   "export model.safetensors %s`",
+                   path, path);
+}
+
 /* What fv_export writes, by suffix; NULL: known but not in this version. */
 static const struct {
     const char *suffix;
@@ -250,7 +259,7 @@ static const struct {
                {".npz", fv_npz_write},
                {".net", write_text},
                {".onnx", NULL},
-               {".keras", NULL}};
+               {".keras", refuse_keras}};
 
 static bool ends_with(const char *text, const char *end) {
     size_t size = strlen(text), end_size = strlen(end);
