@@ -206,25 +206,27 @@ static fv_status write_layers(exporter *e) {
     return status;
 }
 
-static json_t *history_json(const exporter *e, const char *layer) {
-    return json_pack("[s, i, i]", e->outputs[fv_net_find(e->net, layer)].name, 0, 0);
+static json_t *history_json(const tensor *t) {
+    return json_pack("[s, i, i]", t->name, 0, 0);
 }
 
 /* One history, or a list of them. */
 static json_t *outputs_json(const exporter *e) {
     int count = fv_output_count(e->net);
-    if (count == 1)
-        return history_json(e, fv_output_name(e->net, 0));
     json_t *list = json_array();
-    for (int i = 0; i < count; i++)
-        json_array_append_new(list, history_json(e, fv_output_name(e->net, i)));
-    return list;
+    for (int i = 0; i < count; i++) {
+        int node = fv_net_find(e->net, fv_output_name(e->net, i));
+        json_array_append_new(list, history_json(&e->outputs[node]));
+    }
+    json_t *own = count == 1 ? json_incref(json_array_get(list, 0)) : json_incref(list);
+    json_decref(list);
+    return own;
 }
 
 static json_t *config_json(const exporter *e) {
-    json_t *config = json_pack(
-        "{s:s, s:b, s:O, s:o, s:o}", "name", "fovea", "trainable", 1, "layers", e->layers,
-        "input_layers", history_json(e, e->net->nodes[0].name), "output_layers", outputs_json(e));
+    json_t *config =
+        json_pack("{s:s, s:b, s:O, s:o, s:o}", "name", "fovea", "trainable", 1, "layers", e->layers,
+                  "input_layers", history_json(&e->input), "output_layers", outputs_json(e));
     return json_pack("{s:s, s:s, s:o, s:s, s:{s:n}, s:o}", "module", "keras.src.models.functional",
                      "class_name", "Functional", "config", config, "registered_name", "Functional",
                      "build_config", "input_shape", "compile_config", training_write(e->net));

@@ -18,6 +18,7 @@ typedef struct exporter {
     json_t *names;   /* of these layers */
     json_t *classes; /* how many of each class, for the groups of variables */
     tensor *outputs; /* by node */
+    tensor input;    /* the InputLayer's; outputs[0] is scaled */
     char group[192]; /* "layers/conv2d_1" of the layer added last */
 } exporter;
 

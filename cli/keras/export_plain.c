@@ -25,7 +25,30 @@ static json_t *batch_shape(const fv_shape *shape) {
     return list;
 }
 
-/* (x scale - mean) / deviation; the square root of a square is exact. */
+static bool are_all(const double *values, int count, double wanted) {
+    int equal = 0;
+    while (equal < count && values[equal] == wanted)
+        equal++;
+    return equal == count;
+}
+
+/* (x - mean) / deviation: the square root of a square is exact. */
+static fv_status emit_normalization(writing *w, tensor *value) {
+    const fv_input_options *o = w->node->options;
+    bool each = o->means > 1 || o->deviations > 1;
+    int channels = each ? value->shape.channels : 1;
+    json_t *mean = numbers_json(o->mean, o->means, channels, 1);
+    json_t *variance = numbers_json(o->deviation, o->deviations, channels, 2);
+    json_t *config =
+        json_pack("{s:o, s:b, s:o, s:o}", "axis", each ? json_pack("[i]", -1) : json_array(),
+                  "invert", 0, "mean", json_incref(each ? mean : json_array_get(mean, 0)),
+                  "variance", json_incref(each ? variance : json_array_get(variance, 0)));
+    json_decref(mean);
+    json_decref(variance);
+    return emit(w, &(layer_text){.class_name = "Normalization", .suffix = ".normalize"}, config,
+                value, 1, &value->shape, value);
+}
+
 static fv_status write_input(writing *w, tensor *output) {
     const fv_input_options *o = w->node->options;
     const fv_shape *shape = &w->node->output;
@@ -33,27 +56,13 @@ static fv_status write_input(writing *w, tensor *output) {
         w, &(layer_text){.class_name = "InputLayer"},
         json_pack("{s:o, s:b, s:b}", "batch_shape", batch_shape(shape), "sparse", 0, "optional", 0),
         NULL, 0, shape, output);
+    w->exporter->input = *output;
     if (!status && o->scale != 0 && o->scale != 1)
         status = emit(w, &(layer_text){.class_name = "Rescaling", .suffix = ".scale"},
                       json_pack("{s:f, s:f}", "scale", o->scale, "offset", 0.0), output, 1, shape,
                       output);
-    if (status || (o->means == 0 && o->deviations == 0))
-        return status;
-    bool each = o->means > 1 || o->deviations > 1;
-    int channels = each ? shape->channels : 1;
-    json_t *mean = numbers_json(o->mean, o->means, channels, 1);
-    json_t *variance = numbers_json(o->deviation, o->deviations, channels, 2);
-    json_t *axis = each ? json_pack("[i]", -1) : json_array();
-    json_t *config = json_pack("{s:o, s:b}", "axis", axis, "invert", 0);
-    json_object_set_new(config, "mean", each ? mean : json_incref(json_array_get(mean, 0)));
-    json_object_set_new(config, "variance",
-                        each ? variance : json_incref(json_array_get(variance, 0)));
-    if (!each) {
-        json_decref(mean);
-        json_decref(variance);
-    }
-    return emit(w, &(layer_text){.class_name = "Normalization", .suffix = ".normalize"}, config,
-                output, 1, shape, output);
+    bool plain = are_all(o->mean, o->means, 0) && are_all(o->deviation, o->deviations, 1);
+    return status || plain ? status : emit_normalization(w, output);
 }
 
 /* ---- Activations ----------------------------------------------------------------------------- */
