@@ -128,11 +128,11 @@ static fv_status check_layer(const making *m, const keras_class *class) {
                        "its data_format is %.40s; only channels_last can be read (a model with "
                        "channels_first goes by way of ONNX)",
                        format);
+    if (!class->arguments && (m->call->arguments || m->call->keywords))
+        return fv_fail(FV_UNSUPPORTED, "it is called with other arguments than layers' outputs");
     if ((class->inputs == 1 && m->input_count != 1) || (class->inputs == 2 && m->input_count < 2))
         return fv_fail(FV_FORMAT, "it has %d inputs; expected %s", m->input_count,
                        class->inputs == 1 ? "one" : "two or more");
-    if (!class->arguments && (m->call->arguments || m->call->keywords))
-        return fv_fail(FV_UNSUPPORTED, "it is called with other arguments than layers' outputs");
     int rank = input_shape(m, 0)->rank;
     if (class->axes != ANY_AXES && class->axes != rank)
         return fv_fail(FV_SHAPE, "it works along %d axes, but its input has %d", class->axes, rank);

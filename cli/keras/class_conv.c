@@ -240,7 +240,7 @@ static fv_status make_dense(making *m, flow *output) {
     fv_init bias_init = init_read(m->config, "bias_initializer", "zeros");
     fv_dense_options dense = {units, a.fused, !bias, init, bias_init};
     fv_conv_options conv = {.filters = units,
-                            .kernel = {1},
+                            .kernel = {1, rank > 1, rank > 2},
                             .activation = a.fused,
                             .no_bias = !bias,
                             .init = init,

@@ -46,7 +46,7 @@ static fv_status make_maximum(making *m, flow *output) {
 static fv_status make_average(making *m, flow *output) {
     double scale = 1.0 / m->input_count, offset = 0;
     fv_status status = make_join(m, "add", ".sum", output);
-    return status ? status : add_affine(m, "", &scale, &offset, 1, output);
+    return status ? status : add_affine(m, &scale, &offset, 1, output);
 }
 
 const keras_class join_classes[] = {

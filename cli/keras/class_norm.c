@@ -189,7 +189,7 @@ static fv_status make_scale(making *m, double *scale, double *offset, double *di
     *output = m->inputs[0];
     output->readers = m->readers;
     output->alone = false;
-    return add_affine(m, "", scale, offset, count, output);
+    return add_affine(m, scale, offset, count, output);
 }
 
 static fv_status make_rescaling(making *m, flow *output) {
@@ -403,7 +403,6 @@ const keras_class activation_classes[] = {
     {"Selu", ANY_AXES, 1, NULL, false, false, make_activation},
     {"Gelu", ANY_AXES, 1, NULL, false, false, make_activation},
     {"Silu", ANY_AXES, 1, NULL, false, false, make_activation},
-    {"Mish", ANY_AXES, 1, NULL, false, false, make_activation},
     {"Sigmoid", ANY_AXES, 1, NULL, false, false, make_activation},
     {"Tanh", ANY_AXES, 1, NULL, false, false, make_activation},
     {"Softplus", ANY_AXES, 1, NULL, false, false, make_activation},

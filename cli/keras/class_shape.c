@@ -95,11 +95,37 @@ static fv_status make_zero_padding(making *m, flow *output) {
     return waits_for_reader(m) ? wait_for_reader(m, output) : add_plain(m, "pad", &o, output);
 }
 
+/* Whether this is the layer X.crop behind a transposed convolution X of ours, which cuts its output
+ * itself. */
+static bool belongs_to_transpose(const making *m) {
+    const fv_node *node = &m->importer->net->nodes[m->inputs[0].node];
+    size_t size = strlen(node->name);
+    return strcmp(node->type->name, "conv_transpose") == 0 && m->inputs[0].readers == 1 &&
+           ((const fv_conv_transpose_options *)node->options)->padding == FV_VALID &&
+           node->activation == FV_LINEAR && strncmp(m->name, node->name, size) == 0 &&
+           strcmp(m->name + size, ".crop") == 0;
+}
+
+static fv_status cut_transpose(making *m, int crop[3][2], flow *output) {
+    fv_net *net = m->importer->net;
+    fv_node *node = &net->nodes[m->inputs[0].node];
+    fv_conv_transpose_options *o = node->options;
+    fv_inference inference = {.weight_count = 0};
+    memcpy(o->pad, crop, sizeof o->pad);
+    fv_status status = node->type->infer(o, &net->nodes[node->inputs[0]].output, 1, &inference);
+    if (status)
+        return status;
+    node->output = inference.output;
+    return skip_layer(m, NULL, output);
+}
+
 static fv_status make_cropping(making *m, flow *output) {
     fv_crop_options o = {0};
     fv_status status = config_pads(m->config, "cropping", m->axes, o.crop);
     if (status)
         return status;
+    if (!is_empty(o.crop) && belongs_to_transpose(m))
+        return cut_transpose(m, o.crop, output);
     return is_empty(o.crop) ? skip_layer(m, NULL, output) : add_plain(m, "crop", &o, output);
 }
 

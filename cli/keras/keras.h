@@ -215,8 +215,7 @@ fv_status skip_layer(making *m, const char *why, flow *output);
 /* A layer of READER.pad that its reader could not take in, after all. */
 fv_status add_pad(making *m, const keras_layer *pad, flow *value);
 /* y = x scale + offset, values for each channel (count of them) or one for all (count 1). */
-fv_status add_affine(making *m, const char *suffix, const double *scale, const double *offset,
-                     int count, flow *value);
+fv_status add_affine(making *m, const double *scale, const double *offset, int count, flow *value);
 /* FV_INVALID unless `axis` (Keras counts the batch as 0) is the channels'. */
 fv_status check_last_axis(const making *m, int axis);
 /* A value given on purpose, where 0 in our options means the default. */

@@ -109,18 +109,20 @@ static bool all_are(const double *values, int count, double wanted) {
     return true;
 }
 
-/* `type` (multiply, add) of *value and constant values. */
-static fv_status add_operation(making *m, const char *type, const char *suffix, const char *own,
+/* `type` (multiply, add) of *value and constant values, called NAME + suffix; the constant is
+ * NAME + suffix.constant. */
+static fv_status add_operation(making *m, const char *type, const char *suffix,
                                const double *values, int count, flow *value) {
     flow other;
+    char own[FV_NAME_SIZE];
+    snprintf(own, sizeof own, "%.40s.constant", suffix);
     fv_status status = add_constant(m, own, values, count, value, &other);
     int both[2] = {value->node, other.node};
     fv_join_options options = {.activation = FV_LINEAR};
     return status ? status : add_layer(m, type, suffix, both, 2, &options, value);
 }
 
-fv_status add_affine(making *m, const char *suffix, const double *scale, const double *offset,
-                     int count, flow *value) {
+fv_status add_affine(making *m, const double *scale, const double *offset, int count, flow *value) {
     int channels = m->importer->net->nodes[value->node].output.channels;
     if (count > 1 && count != channels)
         return fv_fail(FV_SHAPE, "it has %d values, but its input has %d channels", count,
@@ -128,10 +130,9 @@ fv_status add_affine(making *m, const char *suffix, const double *scale, const d
     bool moved = !all_are(offset, count, 0);
     fv_status status = FV_OK;
     if (!moved || !all_are(scale, count, 1))
-        status =
-            add_operation(m, "multiply", moved ? ".scaled" : suffix, ".scale", scale, count, value);
+        status = add_operation(m, "multiply", moved ? ".scaled" : "", scale, count, value);
     if (!status && moved)
-        status = add_operation(m, "add", suffix, ".offset", offset, count, value);
+        status = add_operation(m, "add", "", offset, count, value);
     return status;
 }
 

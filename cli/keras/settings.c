@@ -113,17 +113,12 @@ static fv_status read_gelu(const json_t *config, keras_activation *a) {
 
 fv_status activation_of_class(const making *m, const char *class_name, const json_t *config,
                               keras_activation *a) {
-    static const char *const plain[][2] = {{"Relu", "relu"},
-                                           {"Relu6", "relu6"},
-                                           {"Selu", "selu"},
-                                           {"Silu", "silu"},
-                                           {"Mish", "mish"},
-                                           {"Sigmoid", "sigmoid"},
-                                           {"Tanh", "tanh"},
-                                           {"Softplus", "softplus"},
-                                           {"Softsign", "softsign"},
-                                           {"HardSilu", "hard_swish"},
-                                           {"HardSigmoid", "hard_sigmoid"}};
+    static const char *const plain[][2] = {
+        {"Relu", "relu"},         {"Relu6", "relu6"},         {"Selu", "selu"},
+        {"Silu", "silu"},
+
+        {"Sigmoid", "sigmoid"},   {"Tanh", "tanh"},           {"Softplus", "softplus"},
+        {"Softsign", "softsign"}, {"HardSilu", "hard_swish"}, {"HardSigmoid", "hard_sigmoid"}};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (strcmp(class_name, plain[i][0]) == 0) {
             *a = (keras_activation){FV_LINEAR, plain[i][1], 0};

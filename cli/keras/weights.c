@@ -71,25 +71,32 @@ void file_to_keras(const fv_node *node, const fv_weight *weight, const float *fi
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
+/* Without axes of size 1. */
+static int drop_ones(const size_t *from, int rank, size_t *to) {
+    int left = 0;
+    for (int i = 0; i < rank; i++)
+        if (from[i] != 1)
+            to[left++] = from[i];
+    return left;
+}
+
 /* Whether two lists of sizes are the same but for axes of size 1 and neighbours that are one axis
- * in the other: a dense kernel (inputs, outputs) is our (height, width, channels, outputs). */
-static bool sizes_agree(const array *a, const size_t *size, int rank) {
-    int i = 0, j = 0;
-    while (i < a->rank || j < rank) {
-        size_t left = i < a->rank ? a->size[i++] : 1, right = j < rank ? size[j++] : 1;
-        bool joined_left = false, joined_right = false;
-        while (left < right && i < a->rank) {
-            joined_left = joined_left || a->size[i] > 1;
-            left *= a->size[i++];
-        }
-        while (right < left && j < rank) {
-            joined_right = joined_right || size[j] > 1;
-            right *= size[j++];
-        }
-        if (left != right || (joined_left && joined_right))
+ * in the other: a dense kernel (inputs, outputs) is our (height, width, channels, outputs), a
+ * depthwise one (3, 3, channels, multiplier) our (3, 3, 1, outputs). */
+static bool sizes_agree(const array *given, const size_t *wanted, int rank) {
+    size_t a[FV_MAX_RANK], b[FV_MAX_RANK];
+    int m = drop_ones(given->size, given->rank, a), n = drop_ones(wanted, rank, b), i = 0, j = 0;
+    while (i < m && j < n) {
+        int first = i, second = j;
+        size_t left = a[i++], right = b[j++];
+        while (left < right && i < m)
+            left *= a[i++];
+        while (right < left && j < n)
+            right *= b[j++];
+        if (left != right || (i - first > 1 && j - second > 1))
             return false;
     }
-    return true;
+    return i == m && j == n;
 }
 
 static void sizes_text(int rank, const size_t *size, char text[128]) {

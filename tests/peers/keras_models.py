@@ -63,6 +63,8 @@ def randomize(model):
     """Weights of everyday size; scales and variances above 0."""
     for w in model.weights:
         shape, name = tuple(w.shape), w.path.split("/")[-1]
+        if name in ("mean", "variance", "count"):  # what adapt() found
+            continue
         if "seed" in name or str(w.dtype).startswith("int") or str(w.dtype).startswith("uint"):
             continue
         if "variance" in name or name in ("gamma", "scale"):
@@ -282,7 +284,7 @@ def activations():
                            ("tanh", ops.tanh), ("gelu", ops.gelu), ("silu", ops.silu),
                            ("elu", ops.elu), ("selu", ops.selu), ("softplus", ops.softplus),
                            ("softsign", ops.softsign), ("leaky", ops.leaky_relu),
-                           ("mish", keras.activations.mish), ("hard_sigmoid", ops.hard_sigmoid),
+                           ("hard_sigmoid", ops.hard_sigmoid),
                            ("hard_silu", ops.hard_silu), ("softmax", ops.softmax),
                            ("log_softmax", ops.log_softmax),
                            ("gelu exact", lambda x: ops.gelu(x, approximate=False))):
