@@ -105,15 +105,19 @@ static int wait_for(pid_t child, const sigset_t *signals, int *ended) {
     return interrupted;
 }
 
-/* What the program said, a line each after "fovea VERB: ". */
+/* What the program said, a line each after "fovea VERB: ". Names in it are the file's: nothing that
+ * steers a terminal is let through. */
 static void repeat_messages(const cli_call *call, int messages) {
     FILE *file = fdopen(dup(messages), "r");
     char *line = NULL;
     size_t size = 0;
     if (file)
         rewind(file);
-    while (file && getline(&line, &size, file) > 0)
+    while (file && getline(&line, &size, file) > 0) {
+        for (char *c = line; *c; c++)
+            *c = ((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7F ? '?' : *c;
         fprintf(stderr, "fovea %s: %s", call->verb->name, line);
+    }
     free(line);
     if (file)
         fclose(file);

@@ -325,7 +325,7 @@ static fv_status make_prelu(making *m, flow *output) {
                        "its slopes differ from place to place; fovea has one for each channel or "
                        "one for all (shared_axes=[1, 2] of pictures)");
     fv_prelu_options o = {.shared = shared == all,
-                          .init = init_read(m->config, "alpha_initializer", "constant")};
+                          .init = init_read(m->config, "alpha_initializer", "")};
     if (o.init.kind == FV_INIT_DEFAULT)
         o.init = (fv_init){FV_INIT_CONSTANT, 0};
     if (o.init.kind == FV_INIT_CONSTANT && o.init.value == 0.25)

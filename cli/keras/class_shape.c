@@ -99,9 +99,13 @@ static fv_status make_zero_padding(making *m, flow *output) {
  * itself. */
 static bool belongs_to_transpose(const making *m) {
     const fv_node *node = &m->importer->net->nodes[m->inputs[0].node];
+    const fv_conv_transpose_options *o = node->options;
     size_t size = strlen(node->name);
-    return strcmp(node->type->name, "conv_transpose") == 0 && m->inputs[0].readers == 1 &&
-           ((const fv_conv_transpose_options *)node->options)->padding == FV_VALID &&
+    int pads[3][2];
+    if (strcmp(node->type->name, "conv_transpose") != 0)
+        return false;
+    memcpy(pads, o->pad, sizeof pads);
+    return m->inputs[0].readers == 1 && o->padding == FV_VALID && is_empty(pads) &&
            node->activation == FV_LINEAR && strncmp(m->name, node->name, size) == 0 &&
            strcmp(m->name + size, ".crop") == 0;
 }

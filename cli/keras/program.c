@@ -27,7 +27,7 @@ void note(const char *format, ...) {
 /* Time and memory in proportion to the file, generously: a damaged one may send libhdf5 round in
  * circles or have it ask for anything. */
 static void set_limits(const char *path) {
-    enum { SECONDS = 60, BYTES_A_SECOND = 4 << 20, TIMES = 10 };
+    enum { SECONDS = 5, BYTES_A_SECOND = 4 << 20, TIMES = 10 };
     static const rlim_t least = (rlim_t)1 << 30;
     struct stat about;
     rlim_t size = stat(path, &about) == 0 ? (rlim_t)about.st_size : 0;

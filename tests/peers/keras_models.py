@@ -511,6 +511,8 @@ def net_case(name, path, work):
         x = samples(shape)
         y = loaded(x, training=False)
         y = [np.asarray(v) for v in (y if isinstance(y, (list, tuple)) else [y])]
+        if fovea("info", model) != fovea("info", f"{work}/net.keras"):
+            print(f"{name}: another info\n" + fovea("info", model) + fovea("info", f"{work}/net.keras"))
         ours, again = run_fovea(model, x, work), run_fovea(f"{work}/net.keras", x, work)
         for found, what in ((ours, "by Keras"), (again, "again")):
             values = list(found.values())
