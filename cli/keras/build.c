@@ -122,8 +122,11 @@ static fv_status check_type(const json_t *config) {
 }
 
 static fv_status check_layer(const making *m, const keras_class *class) {
-    const char *format = config_text(m->config, "data_format");
-    if (format && strcmp(format, "channels_last") != 0)
+    const char *format = "channels_last";
+    fv_status status = config_word(m->config, "data_format", &format);
+    if (status)
+        return status;
+    if (strcmp(format, "channels_last") != 0)
         return fv_fail(FV_UNSUPPORTED,
                        "its data_format is %.40s; only channels_last can be read (a model with "
                        "channels_first goes by way of ONNX)",
@@ -331,6 +334,14 @@ static fv_status set_outputs(import_state *importer, const keras_model *model,
     for (int i = 0; i < model->output_count && !only && !status; i++)
         status = fv_add_output(net, outputs[i].node);
     return status;
+}
+
+void import_state_free(import_state *importer) {
+    for (int i = 0; i < importer->constant_count; i++)
+        fv_free(importer->constants[i].values);
+    fv_free(importer->constants);
+    fv_free(importer->sources);
+    fv_net_free(importer->net);
 }
 
 fv_status net_make(import_state *importer, const keras_model *model) {

@@ -7,8 +7,11 @@
 
 /* valid, same, or causal where the class has it. */
 static fv_status read_padding(const making *m, fv_padding *padding) {
-    const char *text = config_text(m->config, "padding");
-    if (!text || strcmp(text, "valid") == 0)
+    const char *text = "valid";
+    fv_status status = config_word(m->config, "padding", &text);
+    if (status)
+        return status;
+    if (strcmp(text, "valid") == 0)
         *padding = FV_VALID;
     else if (strcmp(text, "same") == 0)
         *padding = FV_SAME;

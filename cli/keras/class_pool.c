@@ -31,15 +31,17 @@ static fv_status take_pad(making *m, bool maximum, fv_pool_options *o) {
 
 static fv_status make_pool(making *m, const char *type, flow *output) {
     fv_pool_options o = {0};
-    const char *padding = config_text(m->config, "padding");
+    const char *padding = "valid";
     fv_status status = config_sizes(m->config, "pool_size", m->axes, o.size);
     if (!status && o.size[0] == 0)
         status = fv_fail(FV_FORMAT, "its config has no pool_size");
     if (!status)
         status = config_sizes(m->config, "strides", m->axes, o.stride);
-    if (!status && padding && strcmp(padding, "same") == 0)
+    if (!status)
+        status = config_word(m->config, "padding", &padding);
+    if (!status && strcmp(padding, "same") == 0)
         o.padding = FV_SAME;
-    else if (!status && padding && strcmp(padding, "valid") != 0)
+    else if (!status && strcmp(padding, "valid") != 0)
         status = fv_fail(FV_UNSUPPORTED, "its padding is %.40s; expected valid or same", padding);
     if (!status)
         status = take_pad(m, strcmp(type, "maxpool") == 0, &o);

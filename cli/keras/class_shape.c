@@ -159,13 +159,15 @@ static fv_status read_widths(const making *m, fv_pad_options *o) {
 
 static fv_status make_pad(making *m, flow *output) {
     fv_pad_options o = {0};
-    const char *mode = config_text(m->config, "mode");
+    const char *mode = "constant";
     fv_status status = read_widths(m, &o);
-    if (!status && mode && strcmp(mode, "reflect") == 0)
+    if (!status)
+        status = config_word(m->config, "mode", &mode);
+    if (!status && strcmp(mode, "reflect") == 0)
         o.mode = FV_PAD_REFLECT;
-    else if (!status && (!mode || strcmp(mode, "constant") != 0))
-        status = fv_fail(FV_UNSUPPORTED, "its mode is %.40s; constant and reflect are possible",
-                         mode ? mode : "unknown");
+    else if (!status && strcmp(mode, "constant") != 0)
+        status =
+            fv_fail(FV_UNSUPPORTED, "its mode is %.40s; constant and reflect are possible", mode);
     if (!status)
         status = config_number(m->call->keywords, "constant_values", &o.value);
     if (status)
@@ -259,11 +261,13 @@ static fv_status make_slice(making *m, flow *output) {
 
 static fv_status make_upsampling(making *m, flow *output) {
     fv_upsample_options o = {.factor = {1}};
-    const char *mode = config_text(m->config, "interpolation");
+    const char *mode = "nearest";
     fv_status status = config_sizes(m->config, "size", m->axes, o.factor);
-    if (!status && mode && strcmp(mode, "bilinear") == 0)
+    if (!status)
+        status = config_word(m->config, "interpolation", &mode);
+    if (!status && strcmp(mode, "bilinear") == 0)
         o.mode = FV_RESIZE_BILINEAR;
-    else if (!status && mode && strcmp(mode, "nearest") != 0)
+    else if (!status && strcmp(mode, "nearest") != 0)
         status = fv_fail(FV_UNSUPPORTED,
                          "its interpolation is %.40s; nearest and bilinear are possible", mode);
     if (o.factor[1] == o.factor[0] && (o.factor[2] == o.factor[0] || o.factor[2] == 0))

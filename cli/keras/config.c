@@ -54,6 +54,16 @@ const char *config_text(const json_t *config, const char *key) {
     return json_string_value(json_object_get(config, key));
 }
 
+fv_status config_word(const json_t *config, const char *key, const char **value) {
+    const json_t *found = value_of(config, key);
+    if (!found)
+        return FV_OK;
+    if (!json_is_string(found))
+        return fail_expected(key, "word");
+    *value = json_string_value(found);
+    return FV_OK;
+}
+
 fv_status config_sizes(const json_t *config, const char *key, int count, int values[3]) {
     const json_t *found = value_of(config, key);
     if (!found)

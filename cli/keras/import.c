@@ -146,11 +146,7 @@ static fv_status make_net(const parts *p, const keras_model *model, const char *
         status = set_classes(importer.net, p->metadata);
     if (!status)
         status = fv_save(importer.net, output);
-    for (int i = 0; i < importer.constant_count; i++)
-        fv_free(importer.constants[i].values);
-    fv_free(importer.constants);
-    fv_free(importer.sources);
-    fv_net_free(importer.net);
+    import_state_free(&importer);
     return status;
 }
 

@@ -82,6 +82,9 @@ fv_status config_number(const json_t *config, const char *key, double *value);
 fv_status config_sizes(const json_t *config, const char *key, int count, int values[3]);
 /* ZeroPadding's and Cropping's: a number, one for each axis, or two for each axis. */
 fv_status config_pads(const json_t *config, const char *key, int axes, int values[3][2]);
+/* One of a config's words: *value stays where it is missing or null, FV_FORMAT where it is no text.
+ */
+fv_status config_word(const json_t *config, const char *key, const char **value);
 /* NULL when there is none; that is no error. */
 const char *config_text(const json_t *config, const char *key);
 /* A number or a list of numbers; *count 0: missing or null. */
@@ -258,6 +261,7 @@ void snake_case(const char *class_name, char text[128]);
 
 /* All layers of the model into importer->net, which is then built. */
 fv_status net_make(import_state *importer, const keras_model *model);
+void import_state_free(import_state *importer); /* and its net; not its file */
 /* The weights of all layers from the file. */
 fv_status weights_read(import_state *importer);
 
