@@ -19,9 +19,9 @@ static const keras_class frame_classes[] = {
     {"InputLayer", ANY_AXES, 0, NULL, false, false, make_no_input}, {.name = NULL}};
 
 const keras_class *class_find(const char *name) {
-    static const keras_class *const tables[] = {frame_classes,     conv_classes,  pool_classes,
-                                                norm_classes,      shape_classes, join_classes,
-                                                activation_classes};
+    static const keras_class *const tables[] = {frame_classes,      conv_classes,  pool_classes,
+                                                norm_classes,       shape_classes, join_classes,
+                                                activation_classes, scale_classes};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const keras_class *class = tables[t]; class->name; class ++)
             if (strcmp(class->name, name) == 0)
@@ -133,7 +133,8 @@ static fv_status check_layer(const making *m, const keras_class *class) {
                        format);
     if (!class->arguments && (m->call->arguments || m->call->keywords))
         return fv_fail(FV_UNSUPPORTED, "it is called with other arguments than layers' outputs");
-    if ((class->inputs == 1 && m->input_count != 1) || (class->inputs == 2 && m->input_count < 2))
+    if ((class->inputs == 1 && m->input_count != 1) ||
+        (class->inputs == 2 && m->input_count < 2 && !m->call->arguments))
         return fv_fail(FV_FORMAT, "it has %d inputs; expected %s", m->input_count,
                        class->inputs == 1 ? "one" : "two or more");
     int rank = input_shape(m, 0)->rank;

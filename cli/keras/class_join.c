@@ -22,6 +22,8 @@ static fv_status make_concat(making *m, flow *output) {
 static fv_status make_join(making *m, const char *type, const char *suffix, flow *output) {
     fv_join_options o = {.activation = FV_LINEAR};
     int nodes[FV_MAX_INPUTS];
+    if (m->call->keywords)
+        return fv_fail(FV_UNSUPPORTED, "it is called with other arguments than layers' outputs");
     for (int i = 0; i < m->input_count; i++) {
         nodes[i] = m->inputs[i].node;
         if (m->layer->operation && input_shape(m, i)->rank != input_shape(m, 0)->rank)
@@ -31,11 +33,11 @@ static fv_status make_join(making *m, const char *type, const char *suffix, flow
 }
 
 static fv_status make_add(making *m, flow *output) {
-    return make_join(m, "add", "", output);
+    return m->call->arguments ? add_number(m, output) : make_join(m, "add", "", output);
 }
 
 static fv_status make_multiply(making *m, flow *output) {
-    return make_join(m, "multiply", "", output);
+    return m->call->arguments ? add_number(m, output) : make_join(m, "multiply", "", output);
 }
 
 static fv_status make_maximum(making *m, flow *output) {
@@ -51,8 +53,8 @@ static fv_status make_average(making *m, flow *output) {
 
 const keras_class join_classes[] = {
     {"Concatenate", ANY_AXES, 2, NULL, false, false, make_concat},
-    {"Add", ANY_AXES, 2, NULL, false, false, make_add},
-    {"Multiply", ANY_AXES, 2, NULL, false, false, make_multiply},
+    {"Add", ANY_AXES, 2, NULL, true, false, make_add},
+    {"Multiply", ANY_AXES, 2, NULL, true, false, make_multiply},
     {"Maximum", ANY_AXES, 2, NULL, false, false, make_maximum},
     {"Average", ANY_AXES, 2, NULL, false, false, make_average},
     {.name = NULL},

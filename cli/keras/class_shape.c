@@ -161,6 +161,8 @@ static fv_status make_pad(making *m, flow *output) {
     fv_pad_options o = {0};
     const char *mode = "constant";
     fv_status status = read_widths(m, &o);
+    if (!status && m->call->arguments)
+        status = fv_fail(FV_UNSUPPORTED, "it is called with other arguments than a layer's output");
     if (!status)
         status = config_word(m->config, "mode", &mode);
     if (!status && strcmp(mode, "reflect") == 0)
@@ -241,6 +243,8 @@ static fv_status read_key(const making *m, const json_t *key, stretch all[5]) {
 
 static fv_status make_slice(making *m, flow *output) {
     stretch all[5] = {{0}};
+    if (m->call->keywords)
+        return fv_fail(FV_UNSUPPORTED, "it is called with other arguments than a slice");
     fv_status status = read_key(m, json_array_get(m->call->arguments, 1), all);
     int left = 0;
     for (int axis = 1; axis <= 4; axis++)

@@ -199,7 +199,7 @@ enum { ANY_AXES = -1 };
 const keras_class *class_find(const char *name);
 /* Ended by a NULL name. */
 extern const keras_class conv_classes[], pool_classes[], norm_classes[], shape_classes[],
-    join_classes[], activation_classes[];
+    join_classes[], activation_classes[], scale_classes[];
 
 /* ---- making.c: what the classes share -------------------------------------------------------- */
 
@@ -219,6 +219,10 @@ fv_status skip_layer(making *m, const char *why, flow *output);
 fv_status add_pad(making *m, const keras_layer *pad, flow *value);
 /* y = x scale + offset, values for each channel (count of them) or one for all (count 1). */
 fv_status add_affine(making *m, const double *scale, const double *offset, int count, flow *value);
+/* x + 3.0 and the like, of functions that may have a number as an argument (class_scale.c). */
+fv_status add_number(making *m, flow *output);
+/* FV_INVALID unless the config's axis is the channels', the last one. */
+fv_status check_axis(const making *m);
 /* FV_INVALID unless `axis` (Keras counts the batch as 0) is the channels'. */
 fv_status check_last_axis(const making *m, int axis);
 /* A value given on purpose, where 0 in our options means the default. */

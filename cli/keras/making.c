@@ -148,6 +148,12 @@ fv_status check_last_axis(const making *m, int axis) {
                    axis, last);
 }
 
+fv_status check_axis(const making *m) {
+    int axis;
+    fv_status status = config_axis(m->config, -1, &axis);
+    return status ? status : check_last_axis(m, axis);
+}
+
 double explicitly(double value) {
     return value == 0 ? 1e-300 : value; /* 0 again as a float */
 }

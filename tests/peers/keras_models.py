@@ -359,6 +359,10 @@ def graphs():
     case("reused", shape, reused, back=False)
     case("concat of rows", shape, wide)
     case("concat of vectors", shape, vectors)
+    case("numbers", shape, lambda i: ops.relu6(i + 3.0) * (1 / 6))
+    case("numbers of the input", shape, lambda i: L.Conv2D(3, 2)(i / 127.5 - 1.0))
+    case("numbers before", shape, lambda i: L.Conv2D(3, 2)(1.0 - L.Conv2D(3, 1)(i)))
+    case("numbers in front", shape, lambda i: L.Conv2D(3, 2)(2.0 * (1.0 + i)))
     case("slices", shape, lambda i: L.Concatenate()([i[..., :2], i[..., 1:3], i[..., -1:]]))
     case("slices of places", shape, lambda i: L.Conv2D(3, 1)(i[:, 1:-1, 2:5, 1:]))
     case("function pad", shape, lambda i: ops.pad(i, [[0, 0], [1, 2], [0, 1], [0, 0]],
@@ -459,6 +463,26 @@ def trainings():
                 if "sparse" not in str(loss) else np.array([0, 1]))
 
 
+def applications():
+    """Keras' own models, with random weights, on small pictures."""
+    for name, size in (("MobileNet", 96), ("MobileNetV2", 96), ("MobileNetV3Small", 96),
+                       ("EfficientNetB0", 64), ("EfficientNetV2B0", 64), ("DenseNet121", 64),
+                       ("ResNet50", 64), ("ResNet50V2", 64), ("InceptionV3", 96), ("Xception", 96),
+                       ("NASNetMobile", 96), ("VGG16", 48)):
+        if not wanted(f"application {name}"):
+            continue
+        keras.backend.clear_session()
+        model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=20)
+        randomize(model)
+        x = random.uniform(0, 255, (1, size, size, 3)).astype(np.float32)
+        expected = np.asarray(model(x, training=False))
+        with tempfile.TemporaryDirectory() as work:
+            for suffix in ("keras", "h5"):
+                model.save(f"{work}/m.{suffix}")
+                compare(f"application {name} .{suffix}", f"{work}/m.{suffix}", x, expected, work)
+            back_again(f"application {name}", f"{work}/m.keras", x, expected, work)
+
+
 def refusals():
     p = (6, 5, 4)
     two = keras.Input((3,))
@@ -474,8 +498,8 @@ def refusals():
             ("refuse norm axis", p, lambda i: L.BatchNormalization(axis=1)(i), "axis is 1"),
             ("refuse norm axes", p, lambda i: L.LayerNormalization([1, 2])(i), "some axes"),
             ("refuse bicubic", p, lambda i: L.UpSampling2D(2, interpolation="bicubic")(i), "bicubic"),
-            ("refuse subtract", p, lambda i: L.Subtract()([i, i]), "Subtract"),
-            ("refuse constant", p, lambda i: i * 2.0, "other arguments"),
+            ("refuse subtract", p, lambda i: L.Subtract()([i, i]), "several layers"),
+            ("refuse constant", p, lambda i: i * np.ones((5, 4), np.float32), "other arguments"),
             ("refuse step", p, lambda i: i[:, ::2], "without steps"),
             ("refuse index", p, lambda i: i[:, 1], "no plain slice"),
             ("refuse training", p, lambda i: L.BatchNormalization()(i, training=True), "other arguments"),
@@ -617,7 +641,7 @@ def nets():
 
 def main():
     for part in (convolutions, dense_and_shapes, pools, normalizations, activations, graphs, scales,
-                 settings, trainings, refusals, nets):
+                 settings, trainings, applications, refusals, nets):
         before = passed
         part()
         print(f"{part.__name__}: {passed - before}", flush=True)
