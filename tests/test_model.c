@@ -91,16 +91,20 @@ static void class_names(void **state) {
 static void export_suffixes(void **state) {
     (void)state;
     static const char *const later[] = {"a.onnx", "a.keras"}, *const unknown[] = {"a.txt", "a", ""};
+    static const char *const words[] = {"not in this version", "use `fovea export"};
     fv_net *net = new_net(1);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(fv_export(net, in_folder(later[i])), FV_UNSUPPORTED);
-        expect_message("not in this version");
+        expect_message(words[i]);
         expect_message(later[i]);
     }
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(fv_export(net, in_folder(unknown[i])), FV_INVALID);
         expect_message(".safetensors, .npz and .net");
     }
+    assert_null(fv_net_load(in_folder("a.h5")));
+    assert_int_equal(fv_error_status(), FV_UNSUPPORTED);
+    expect_message("convert it: `fovea export");
     fv_net_free(net);
 }
 
