@@ -170,9 +170,9 @@ static int prepare(train_run *run) {
     int status = choose_folder(run);
     if (status)
         return status;
-    run->net = fv_net_load_with(run->call->operands[0], settings->items, settings->count);
+    run->net = net_load(run->call, run->call->operands[0], settings);
     if (!run->net)
-        return fail(run->call);
+        return EXIT_FAILURE;
     if ((status = choose_data(run)) || (status = open_training_data(run)) ||
         (status = open_test_data(run)) || (status = name_classes(run)))
         return status;

@@ -93,6 +93,9 @@ unset FOVEA_NETS
 fovea=$installed/bin/fovea
 expect 1 "looked in $prefix/share/fovea/nets" info nosuch
 that test -x "$installed/libexec/fovea/fovea-check"
+case $("$fovea" --version) in
+*hdf5*) that test -x "$installed/libexec/fovea/fovea-keras" ;;
+esac
 
 # At its own place, with the source's nets out of sight, where a namespace of mounts is permitted.
 mkdir nowhere

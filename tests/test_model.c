@@ -93,12 +93,15 @@ static void export_suffixes(void **state) {
     static const char *const unknown[] = {"a.txt", "a", ""};
     fv_net *net = new_net(1);
     assert_int_equal(fv_export(net, in_folder("a.keras")), FV_UNSUPPORTED);
-    expect_message("not in this version");
+    expect_message("use `fovea export");
     expect_message("a.keras");
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(fv_export(net, in_folder(unknown[i])), FV_INVALID);
         expect_message(".safetensors, .npz, .onnx and .net");
     }
+    assert_null(fv_net_load(in_folder("a.h5")));
+    assert_int_equal(fv_error_status(), FV_UNSUPPORTED);
+    expect_message("convert it: `fovea export");
     fv_net_free(net);
 }
 
