@@ -86,9 +86,9 @@ static int make_samples(benchmark *bench) {
 
 static int bench_open(benchmark *bench) {
     const bench_options *options = bench->options;
-    bench->net = fv_net_load(bench->call->operands[0]);
+    bench->net = net_load(bench->call, bench->call->operands[0], NULL);
     if (!bench->net)
-        return fail(bench->call);
+        return EXIT_FAILURE;
     int training_batch = fv_get_train_options(bench->net)->batch;
     bench->batch = options->batch    ? options->batch
                    : !options->train ? 1

@@ -104,7 +104,7 @@ static int check_weights(check *c) {
 
 static bool open_check(check *c, const char *path) {
     c->net = fv_net_load(path);
-    if (!c->net)
+    if (!c->net || fv_net_read_weights(c->net)) /* a model's are in its file */
         return false;
     /* Weights of everyday size, biases that are not all zero; statistics as they start. */
     for (int n = 0; n < c->net->count; n++)

@@ -73,9 +73,20 @@ fv_data *data_open(const char *text, const char *fallback_split);
 
 /* Whether the name is that of a file with weights in it, by its suffix. */
 bool is_model_file(const char *path);
+/* A net or model from a file or by name, files of Keras too; with settings LAYER.KEY=VALUE (NULL:
+ * none). NULL after a message. */
+fv_net *net_load(const cli_call *call, const char *path, const cli_texts *settings);
+/* Writes it in the format that the suffix says, .keras too; returns 0, or an exit status after a
+ * message. */
+int net_export(const cli_call *call, const fv_net *net, const char *path);
+/* By its suffix: .keras, .h5; and what net_load() and net_export() do with such files (keras.c). */
+bool is_keras_file(const char *path);
+fv_net *keras_load(const cli_call *call, const char *path, const char *const *settings, int count);
+int keras_save(const cli_call *call, const fv_net *net, const char *path);
 /* Loads `count` models into nets[]; returns 0, or an exit status after a message. Free them all
  * with models_free() in either case (nets[] starts as NULLs). */
-int models_load(const cli_call *call, const char *const *paths, int count, fv_net **nets);
+int models_load(const cli_call *call, const char *const *paths, int count,
+                const cli_texts *settings, fv_net **nets);
 void models_free(fv_net **nets, int count);
 /* The layer of that name; the one whose output is the net's main output. */
 fv_status find_layer(const fv_net *net, const char *name, fv_layer_info *info);

@@ -106,11 +106,28 @@ fv_data *data_open(const char *text, const char *fallback_split) {
 }
 
 bool is_model_file(const char *path) {
-    return ends_with(path, ".safetensors") || ends_with(path, ".onnx") || ends_with(path, ".h5") ||
-           ends_with(path, ".keras");
+    return ends_with(path, ".safetensors") || ends_with(path, ".onnx") || is_keras_file(path);
 }
 
-int models_load(const cli_call *call, const char *const *paths, int count, fv_net **nets) {
+fv_net *net_load(const cli_call *call, const char *path, const cli_texts *settings) {
+    const char *const *items = settings ? settings->items : NULL;
+    int count = settings ? settings->count : 0;
+    if (is_keras_file(path))
+        return keras_load(call, path, items, count);
+    fv_net *net = fv_net_load_with(path, items, count);
+    if (!net)
+        fail(call);
+    return net;
+}
+
+int net_export(const cli_call *call, const fv_net *net, const char *path) {
+    if (ends_with(path, ".keras"))
+        return keras_save(call, net, path);
+    return fv_export(net, path) ? fail(call) : EXIT_SUCCESS;
+}
+
+int models_load(const cli_call *call, const char *const *paths, int count,
+                const cli_texts *settings, fv_net **nets) {
     for (int i = 0; i < count; i++) {
         if (!is_model_file(paths[i]))
             return wrong_use(call,
@@ -119,9 +136,9 @@ int models_load(const cli_call *call, const char *const *paths, int count, fv_ne
                              paths[i]);
     }
     for (int i = 0; i < count; i++) {
-        nets[i] = fv_net_load(paths[i]);
+        nets[i] = net_load(call, paths[i], settings);
         if (!nets[i])
-            return fail(call);
+            return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;
 }

@@ -3,14 +3,13 @@
 #include <stdlib.h>
 
 static int run(const cli_call *call) {
-    fv_net *net = fv_net_load(call->operands[0]);
+    fv_net *net = net_load(call, call->operands[0], NULL);
     if (!net)
-        return fail(call);
-    fv_status status = fv_load_weights(net, call->operands[1]);
-    if (!status)
-        status = fv_export(net, call->operands[2]);
+        return EXIT_FAILURE;
+    int status = fv_load_weights(net, call->operands[1]) ? fail(call)
+                                                         : net_export(call, net, call->operands[2]);
     fv_net_free(net);
-    return status ? fail(call) : EXIT_SUCCESS;
+    return status;
 }
 
 const cli_verb verb_convert = {

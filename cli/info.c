@@ -370,9 +370,9 @@ static int run(const cli_call *call) {
     const info_options *options = call->options;
     if (options->resolved && options->json)
         return wrong_use(call, "--resolved prints text: it does not go with --json");
-    fv_net *net = fv_net_load(call->operands[0]);
+    fv_net *net = net_load(call, call->operands[0], NULL);
     if (!net)
-        return fail(call);
+        return EXIT_FAILURE;
     int status = print_info(call, net);
     fv_net_free(net);
     return status;

@@ -12,6 +12,7 @@ typedef struct predict_options {
     const char *out;
     int top, threads;
     bool exact, json;
+    cli_texts settings;
 } predict_options;
 
 static const cli_option predict_table[] = {
@@ -23,6 +24,8 @@ static const cli_option predict_table[] = {
     {"json", NULL, OPTION_FLAG, offsetof(predict_options, json), 0, 0, "print JSON"},
     {"out", "DIR", OPTION_TEXT, offsetof(predict_options, out), 0, 0,
      "also write the JSON to DIR/predictions.json"},
+    {"set", "KEY=VALUE", OPTION_TEXTS, offsetof(predict_options, settings), 0, 0,
+     "LAYER.KEY: changes a setting of the net, such as input1.scale=1/255"},
     {0},
 };
 
@@ -78,7 +81,7 @@ static int load_models(predict_run *run) {
     run->members = calloc((size_t)run->count, sizeof(ensemble_member));
     if (!run->nets || !run->members)
         return out_of_memory(call);
-    return models_load(call, call->operands, run->count, run->nets);
+    return models_load(call, call->operands, run->count, &run->options->settings, run->nets);
 }
 
 /* Whether the layer is a softmax, or one is a word of its settings. */
@@ -439,10 +442,10 @@ const cli_verb verb_predict = {
     .summary = "tells what a model sees in pictures, arrays or samples",
     .usage = "MODEL... FILE... [options]",
     .details =
-        "Leading operands that end in .safetensors are the models; several are an ensemble,\n"
-        "whose outputs are averaged by name. A FILE is a PNG or JPEG picture, a .npy array, or a\n"
-        "sample of a data set: mnist:test:17. A file that fails does not stop the others;\n"
-        "the exit status is then 1. fovea(1) shows the JSON.\n",
+        "Leading operands that end in .safetensors, .keras or .h5 are the models; several are\n"
+        "an ensemble, whose outputs are averaged by name. A FILE is a PNG or JPEG picture, a\n"
+        ".npy array, or a sample of a data set: mnist:test:17. A file that fails does not\n"
+        "stop the others; the exit status is then 1. fovea(1) shows the JSON.\n",
     .options = predict_table,
     .options_size = sizeof(predict_options),
     .least_operands = 2,

@@ -6,7 +6,7 @@
 
 typedef struct run_options {
     const char *folder;
-    cli_texts inputs, outputs;
+    cli_texts inputs, outputs, settings;
     int threads;
     bool exact;
 } run_options;
@@ -21,6 +21,8 @@ static const cli_option run_table[] = {
     {"threads", "N", OPTION_INT, offsetof(run_options, threads), 1, MOST_THREADS,
      "default: the processors"},
     {"exact", NULL, OPTION_FLAG, offsetof(run_options, exact), 0, 0, "direct algorithms only"},
+    {"set", "KEY=VALUE", OPTION_TEXTS, offsetof(run_options, settings), 0, 0,
+     "LAYER.KEY: changes a setting of the net, such as input1.scale=1/255"},
     {0},
 };
 
@@ -222,8 +224,8 @@ static int run(const cli_call *call) {
         return wrong_use(call, "--input is missing");
     if (!run.options->folder)
         return wrong_use(call, "--output-dir is missing");
-    run.net = fv_net_load(call->operands[0]);
-    int status = run.net ? EXIT_SUCCESS : fail(call);
+    run.net = net_load(call, call->operands[0], &run.options->settings);
+    int status = run.net ? EXIT_SUCCESS : EXIT_FAILURE;
     int (*const stages[])(array_run *) = {choose_taps, read_input, open_session, run_samples};
     for (size_t i = 0; !status && i < sizeof stages / sizeof *stages; i++)
         status = stages[i](&run);

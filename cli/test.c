@@ -10,6 +10,7 @@ typedef struct test_options {
     const char *data;
     int threads;
     bool exact, json, confusion;
+    cli_texts settings;
 } test_options;
 
 static const cli_option test_table[] = {
@@ -21,6 +22,8 @@ static const cli_option test_table[] = {
     {"confusion", NULL, OPTION_FLAG, offsetof(test_options, confusion), 0, 0,
      "also count the samples (or places) of each class by the class that the model names"},
     {"json", NULL, OPTION_FLAG, offsetof(test_options, json), 0, 0, "print JSON"},
+    {"set", "KEY=VALUE", OPTION_TEXTS, offsetof(test_options, settings), 0, 0,
+     "LAYER.KEY: changes a setting of the net, such as input1.scale=1/255"},
     {0},
 };
 
@@ -121,7 +124,8 @@ static int run(const cli_call *call) {
     fv_net **nets = calloc((size_t)call->operand_count, sizeof(fv_net *));
     if (!nets)
         return out_of_memory(call);
-    int status = models_load(call, call->operands, call->operand_count, nets);
+    const test_options *options = call->options;
+    int status = models_load(call, call->operands, call->operand_count, &options->settings, nets);
     if (!status)
         status = evaluate(call, (const fv_net *const *)nets);
     models_free(nets, call->operand_count);

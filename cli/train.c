@@ -169,9 +169,9 @@ static int name_classes(train_run *run) {
 
 /* The weights of --init, where they fit; says which do not. */
 static int start_from_model(train_run *run) {
-    fv_net *model = fv_net_load(run->options->init);
+    fv_net *model = net_load(run->call, run->options->init, NULL);
     if (!model)
-        return fail(run->call);
+        return EXIT_FAILURE;
     char *report = NULL;
     fv_status status = fv_init_from(run->net, model, run->options->seed, &report);
     fv_net_free(model);
@@ -201,9 +201,9 @@ static int prepare(train_run *run) {
     int status = choose_folder(run);
     if (status)
         return status;
-    run->net = fv_net_load_with(run->call->operands[0], settings->items, settings->count);
+    run->net = net_load(run->call, run->call->operands[0], settings);
     if (!run->net)
-        return fail(run->call);
+        return EXIT_FAILURE;
     if ((status = transfer(run)) || (status = choose_data(run)) ||
         (status = open_training_data(run)) || (status = open_test_data(run)) ||
         (status = name_classes(run)))

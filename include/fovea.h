@@ -698,7 +698,11 @@ FV_API fv_status fv_net_initialize(fv_net *net, uint64_t seed);
 
 /* A net from a file: .net text (weights drawn from seed 0), a .safetensors model, or .onnx. A name
  * without a slash or suffix is looked for in the installed nets ($FOVEA_NETS first). Keras' files
- * are read by the command only: `fovea export model.keras model.safetensors`. */
+ * are read by the command only: `fovea export model.keras model.safetensors`.
+ * A model's weights stay in its file, which is kept open, until the net is trained, drawn anew or
+ * set: sessions read them from there when they are made, a layer at a time. A file that is written
+ * to or cut short meanwhile is FV_IO then; one that is replaced by renaming, as fv_save() does, or
+ * removed stays whole for this net. */
 FV_API fv_net *fv_net_load(const char *path);
 /* The same with settings changed first: "conv2.filters=8", "train.lr=0.1", or, of a parameter of
  * the text, "depth=56". */
@@ -766,17 +770,20 @@ FV_API fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *
 FV_API int64_t fv_parameter_count(const fv_net *net);
 
 typedef struct fv_memory {
-    size_t weights;     /* as stored */
+    size_t weights;     /* as stored: all of a net in memory, which its sessions share. Of a net
+                           whose weights are in its file, those that a session must keep beside
+                           the packed ones */
     size_t packed;      /* rearranged for the kernels */
-    size_t activations; /* outputs and what the backward pass keeps */
+    size_t activations; /* outputs and what the backward pass keeps; before the first run, weights
+                           on their way from a file */
     size_t scratch;     /* of all threads */
     size_t gradients;   /* training only, with the partial sums of the units */
     size_t optimizer;   /* training only */
     size_t total;       /* the sum */
 } fv_memory;
 
-/* Bytes that a session (or, with `training`, a trainer) of that batch and thread count will
- * allocate for numbers, exactly. threads 0: the default. */
+/* Bytes for numbers, exactly: what a session (or, with `training`, a trainer) of that batch and
+ * thread count will allocate, and the net's weights in memory. threads 0: the default. */
 FV_API fv_status fv_net_memory(const fv_net *net, int batch, int threads, bool training, bool exact,
                                fv_memory *memory);
 
@@ -796,7 +803,7 @@ typedef struct fv_session_options {
     bool profile; /* time each layer */
 } fv_session_options;
 
-/* Holds a reference on `net`'s weights: free the session before the net. */
+/* Holds a reference on `net`: free the session before the net. */
 FV_API fv_session *fv_session_new(const fv_net *net, const fv_session_options *options);
 FV_API void fv_session_free(fv_session *session);
 

@@ -117,6 +117,8 @@ static fv_call make_call(const drive *d, int first, int samples,
                     .setting = &d->setting,
                     .pool = d->whole ? d->pool : NULL,
                     .samples = samples,
+                    .weight_count = d->inference.weight_count,
+                    .outputs = (int)d->inference.weights[0].size[0],
                     .out_shape = &d->inference.output,
                     .out = at(&d->out, start * d->out_count),
                     .out_gradient = at(&d->out_gradient, start * d->out_count),
@@ -138,7 +140,7 @@ static fv_call make_call(const drive *d, int first, int samples,
         call.kept = (unsigned char *)d->kept.data + start * d->plan.kept;
     point_inputs(d, start, samples, sources, &call);
     for (int i = 0; i < d->inference.weight_count; i++) {
-        call.weights[i] = d->weights[i].data;
+        call.weights[i] = d->packed_once && d->plan.spent[i] ? NULL : d->weights[i].data;
         call.weight_gradients[i] = d->weight_gradients[i].data;
     }
     return call;
@@ -204,8 +206,10 @@ static void run(drive *d, void (*pass)(const fv_call *), bool whole) {
 }
 
 void drive_forward(drive *d) {
+    d->packed_once = false;
     if (d->type->pack)
         run(d, d->type->pack, true);
+    d->packed_once = true; /* and what the layer called spent is out of its reach */
     run(d, d->type->forward, d->whole);
 }
 

@@ -36,6 +36,7 @@ typedef struct drive {
     fv_setting setting;
     fv_layer_plan plan;
     bool whole;                              /* runs over the whole batch */
+    bool packed_once;                        /* weights that pack() spent are gone */
     size_t in_count[MOST_INPUTS], out_count; /* values a sample */
     size_t weight_count[FV_MAX_WEIGHTS];
     guarded in[MOST_INPUTS], in_gradient[MOST_INPUTS], out, out_gradient;

@@ -50,7 +50,7 @@ shared=$(pkg-config --libs fovea)
 # The static library with shared ones of others, whose own static parts need not be here.
 # shellcheck disable=SC2046 # a list of words
 static="$(pkg-config --libs-only-L fovea) -l:libfovea.a $(pkg-config --libs \
-    $(pkg-config --print-requires-private fovea)) -lm -pthread"
+    $(pkg-config --print-requires-private fovea)) $(sed -n 's/^Libs.private: //p' "$libraries/pkgconfig/fovea.pc")"
 export LD_LIBRARY_PATH="$libraries"
 
 # build_program LINKAGE COMPILER WORDS...: makes the program `first`.
@@ -93,6 +93,9 @@ unset FOVEA_NETS
 fovea=$installed/bin/fovea
 expect 1 "looked in $prefix/share/fovea/nets" info nosuch
 that test -x "$installed/libexec/fovea/fovea-check"
+case $("$fovea" --version) in
+*hdf5*) that test -x "$installed/libexec/fovea/fovea-keras" ;;
+esac
 
 # At its own place, with the source's nets out of sight, where a namespace of mounts is permitted.
 mkdir nowhere

@@ -48,23 +48,23 @@ static const char *words(const fv_text *text) {
 static bool read_attribute(pb_istream_t *stream, const pb_field_t *field, void **argument) {
     (void)field;
     fv_text *line = *argument, name = {0}, string = {0}, list = {0};
-    onnx_AttributeProto proto = onnx_AttributeProto_init_zero;
+    fv_onnx_AttributeProto proto = fv_onnx_AttributeProto_init_zero;
     proto.name = into(&name);
     proto.s = into(&string);
     proto.ints = integers_into(&list);
-    if (!pb_decode(stream, onnx_AttributeProto_fields, &proto))
+    if (!pb_decode(stream, fv_onnx_AttributeProto_fields, &proto))
         return false;
     fv_text_add(line, " %s=", words(&name));
-    if (proto.type == onnx_AttributeProto_AttributeType_INT)
+    if (proto.type == fv_onnx_AttributeProto_AttributeType_INT)
         fv_text_add(line, "%lld", (long long)proto.i);
-    else if (proto.type == onnx_AttributeProto_AttributeType_FLOAT)
+    else if (proto.type == fv_onnx_AttributeProto_AttributeType_FLOAT)
         fv_text_add(line, "%g", (double)proto.f);
-    else if (proto.type == onnx_AttributeProto_AttributeType_INTS)
+    else if (proto.type == fv_onnx_AttributeProto_AttributeType_INTS)
         fv_text_add(line, "%s", words(&list));
     else
         fv_text_add(line, "%s", words(&string));
-    assert_int_equal(proto.has_i, proto.type == onnx_AttributeProto_AttributeType_INT);
-    assert_int_equal(proto.has_f, proto.type == onnx_AttributeProto_AttributeType_FLOAT);
+    assert_int_equal(proto.has_i, proto.type == fv_onnx_AttributeProto_AttributeType_INT);
+    assert_int_equal(proto.has_f, proto.type == fv_onnx_AttributeProto_AttributeType_FLOAT);
     fv_text_free(&name);
     fv_text_free(&string);
     fv_text_free(&list);
@@ -75,13 +75,13 @@ static bool read_node(pb_istream_t *stream, const pb_field_t *field, void **argu
     (void)field;
     onnx_text *d = *argument;
     fv_text name = {0}, op = {0}, in = {0}, out = {0}, attributes = {0};
-    onnx_NodeProto proto = onnx_NodeProto_init_zero;
+    fv_onnx_NodeProto proto = fv_onnx_NodeProto_init_zero;
     proto.name = into(&name);
     proto.op_type = into(&op);
     proto.input = into(&in);
     proto.output = into(&out);
     proto.attribute = (pb_callback_t){.funcs.decode = read_attribute, .arg = &attributes};
-    if (!pb_decode(stream, onnx_NodeProto_fields, &proto))
+    if (!pb_decode(stream, fv_onnx_NodeProto_fields, &proto))
         return false;
     assert_string_equal(words(&name), words(&out));
     fv_text_add(&d->nodes, "%s = %s(%s)%s\n", words(&out), words(&op), words(&in),
@@ -126,7 +126,7 @@ static void compare_weight(onnx_text *d, const char *name, const raw *data) {
 
 /* Short constants with their values. */
 static void add_values(fv_text *text, int type, const raw *data) {
-    bool integers = type == onnx_TensorProto_DataType_INT64;
+    bool integers = type == fv_onnx_TensorProto_DataType_INT64;
     size_t count = data->size / (integers ? 8 : 4);
     for (size_t i = 0; count <= 12 && i < count; i++) {
         int64_t whole;
@@ -147,14 +147,14 @@ static bool read_tensor(pb_istream_t *stream, const pb_field_t *field, void **ar
     onnx_text *d = *argument;
     fv_text name = {0}, dims = {0};
     raw data = {0};
-    onnx_TensorProto proto = onnx_TensorProto_init_zero;
+    fv_onnx_TensorProto proto = fv_onnx_TensorProto_init_zero;
     proto.name = into(&name);
     proto.dims = integers_into(&dims);
     proto.raw_data = (pb_callback_t){.funcs.decode = read_raw, .arg = &data};
-    if (!pb_decode(stream, onnx_TensorProto_fields, &proto))
+    if (!pb_decode(stream, fv_onnx_TensorProto_fields, &proto))
         return false;
-    bool integers = proto.data_type == onnx_TensorProto_DataType_INT64;
-    assert_true(integers || proto.data_type == onnx_TensorProto_DataType_FLOAT);
+    bool integers = proto.data_type == fv_onnx_TensorProto_DataType_INT64;
+    assert_true(integers || proto.data_type == fv_onnx_TensorProto_DataType_FLOAT);
     int weights = d->weights;
     compare_weight(d, words(&name), &data);
     fv_text_add(&d->tensors, "%s %s[%s]", integers ? "int64" : "float", words(&name), words(&dims));
@@ -175,7 +175,7 @@ static bool read_size(pb_istream_t *stream, const pb_field_t *field, void **argu
     pb_wire_type_t wire;
     bool end = false;
     while (pb_decode_tag(stream, &wire, &tag, &end)) {
-        if (tag == onnx_TensorShapeProto_Dimension_dim_value_tag) {
+        if (tag == fv_onnx_TensorShapeProto_Dimension_dim_value_tag) {
             uint64_t value;
             if (!pb_decode_varint(stream, &value))
                 return false;
@@ -196,19 +196,19 @@ static bool read_size(pb_istream_t *stream, const pb_field_t *field, void **argu
 
 /* The type of a port: also a oneof. */
 static bool read_type(pb_istream_t *stream, fv_text *sizes) {
-    onnx_TypeProto_Tensor proto = onnx_TypeProto_Tensor_init_zero;
+    fv_onnx_TypeProto_Tensor proto = fv_onnx_TypeProto_Tensor_init_zero;
     uint32_t tag;
     pb_wire_type_t wire;
     bool end = false;
     pb_istream_t part;
     while (pb_decode_tag(stream, &wire, &tag, &end)) {
-        assert_int_equal(tag, onnx_TypeProto_tensor_type_tag);
+        assert_int_equal(tag, fv_onnx_TypeProto_tensor_type_tag);
         proto.shape.dim = (pb_callback_t){.funcs.decode = read_size, .arg = sizes};
         if (!pb_make_string_substream(stream, &part) ||
-            !pb_decode_ex(&part, onnx_TypeProto_Tensor_fields, &proto, PB_DECODE_NOINIT) ||
+            !pb_decode_ex(&part, fv_onnx_TypeProto_Tensor_fields, &proto, PB_DECODE_NOINIT) ||
             !pb_close_string_substream(stream, &part))
             return false;
-        assert_int_equal(proto.elem_type, onnx_TensorProto_DataType_FLOAT);
+        assert_int_equal(proto.elem_type, fv_onnx_TensorProto_DataType_FLOAT);
     }
     return end;
 }
@@ -222,7 +222,7 @@ static bool read_port(pb_istream_t *stream, onnx_text *d, const char *what) {
     while (pb_decode_tag(stream, &wire, &tag, &end)) {
         void *to = &name;
         if (!pb_make_string_substream(stream, &part) ||
-            !(tag == onnx_ValueInfoProto_type_tag ? read_type(&part, &sizes)
+            !(tag == fv_onnx_ValueInfoProto_type_tag ? read_type(&part, &sizes)
                                                   : read_text(&part, NULL, &to)) ||
             !pb_close_string_substream(stream, &part))
             return false;
@@ -247,9 +247,9 @@ static bool read_opset(pb_istream_t *stream, const pb_field_t *field, void **arg
     (void)field;
     onnx_text *d = *argument;
     fv_text domain = {0};
-    onnx_OperatorSetIdProto proto = onnx_OperatorSetIdProto_init_zero;
+    fv_onnx_OperatorSetIdProto proto = fv_onnx_OperatorSetIdProto_init_zero;
     proto.domain = into(&domain);
-    if (!pb_decode(stream, onnx_OperatorSetIdProto_fields, &proto))
+    if (!pb_decode(stream, fv_onnx_OperatorSetIdProto_fields, &proto))
         return false;
     fv_text_add(&d->other, "opset %s%lld\n", words(&domain), (long long)proto.version);
     fv_text_free(&domain);
@@ -260,10 +260,10 @@ static bool read_metadata(pb_istream_t *stream, const pb_field_t *field, void **
     (void)field;
     onnx_text *d = *argument;
     fv_text key = {0}, value = {0};
-    onnx_StringStringEntryProto proto = onnx_StringStringEntryProto_init_zero;
+    fv_onnx_StringStringEntryProto proto = fv_onnx_StringStringEntryProto_init_zero;
     proto.key = into(&key);
     proto.value = into(&value);
-    if (!pb_decode(stream, onnx_StringStringEntryProto_fields, &proto))
+    if (!pb_decode(stream, fv_onnx_StringStringEntryProto_fields, &proto))
         return false;
     fv_text_add(&d->other, "%s: %s\n", words(&key), words(&value));
     fv_text_free(&key);
@@ -276,7 +276,7 @@ onnx_text onnx_text_read(const fv_net *net, const char *path) {
     size_t size;
     unsigned char *bytes = read_whole(path, &size);
     fv_text producer = {0}, version = {0}, graph = {0}, doc = {0};
-    onnx_ModelProto model = onnx_ModelProto_init_zero;
+    fv_onnx_ModelProto model = fv_onnx_ModelProto_init_zero;
     model.producer_name = into(&producer);
     model.producer_version = into(&version);
     model.doc_string = into(&doc);
@@ -288,7 +288,7 @@ onnx_text onnx_text_read(const fv_net *net, const char *path) {
     model.graph.input = (pb_callback_t){.funcs.decode = read_input, .arg = &d};
     model.graph.output = (pb_callback_t){.funcs.decode = read_output, .arg = &d};
     pb_istream_t stream = pb_istream_from_buffer(bytes, size);
-    if (!pb_decode_ex(&stream, onnx_ModelProto_fields, &model, PB_DECODE_NOINIT))
+    if (!pb_decode_ex(&stream, fv_onnx_ModelProto_fields, &model, PB_DECODE_NOINIT))
         fail_msg("nanopb: %s", PB_GET_ERROR(&stream));
     assert_int_equal(model.ir_version, 8);
     assert_string_equal(words(&producer), "fovea");

@@ -309,7 +309,7 @@ static void test_numbers_read_back(void **state) {
 static void test_build(void **state) {
     (void)state;
     assert_string_equal(fv_version(), FV_VERSION);
-    const char *const parts[] = {"zlib", "png", "jpeg", "zip", "json", NULL};
+    const char *const parts[] = {"zlib", "png", "jpeg", "zip", "json", "onnx", "hdf5", NULL};
     char features[100];
     assert_true(strlen(fv_features()) < sizeof features);
     strcpy(features, fv_features());

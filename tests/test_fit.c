@@ -303,6 +303,8 @@ static void averages_are_validated_and_saved(void **state) {
     assert_true(fabs(loss_of(net) - s.losses[1]) <= 1e-6);
     fv_net *saved = fv_net_load(in_folder("averages/model.safetensors"));
     fv_net *raw = fv_net_load(in_folder("averages/checkpoint.safetensors"));
+    assert_int_equal(fv_net_read_weights(saved), FV_OK);
+    assert_int_equal(fv_net_read_weights(raw), FV_OK);
     assert_memory_equal(saved->weights, net->weights, net->weight_size * sizeof(real));
     assert_memory_equal(raw->weights, plain->weights, net->weight_size * sizeof(real));
     fv_net_free(plain);

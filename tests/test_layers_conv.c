@@ -208,7 +208,7 @@ static void conv_lecture_cases(const oracle *self, numbers *n) {
  * the output and that do not, with padding and without. */
 static void conv_plane_cases(const oracle *self, numbers *n) {
     static const int sizes[] = {3, 4, 6, 7, 10, 13, 14, 18};
-    static const int channels[][2] = {{16, 16}, {16, 48}, {32, 24}, {48, 16}};
+    static const int channels[][2] = {{16, 16}, {24, 64}, {48, 32}, {64, 48}};
     static const int pads[2][2] = {{0, 1}, {2, 1}};
     for (int i = 0; i < 8; i++)
         for (int variant = 0; variant < 3 * 4 * 2; variant++) {

@@ -93,12 +93,15 @@ static void export_suffixes(void **state) {
     static const char *const unknown[] = {"a.txt", "a", ""};
     fv_net *net = new_net(1);
     assert_int_equal(fv_export(net, in_folder("a.keras")), FV_UNSUPPORTED);
-    expect_message("not in this version");
+    expect_message("use `fovea export");
     expect_message("a.keras");
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(fv_export(net, in_folder(unknown[i])), FV_INVALID);
         expect_message(".safetensors, .npz, .onnx and .net");
     }
+    assert_null(fv_net_load(in_folder("a.h5")));
+    assert_int_equal(fv_error_status(), FV_UNSUPPORTED);
+    expect_message("convert it: `fovea export");
     fv_net_free(net);
 }
 
@@ -162,6 +165,7 @@ static void same_bytes(void **state) {
         fail_msg("%s", fv_error_message());
     assert_true(loaded->initialized);
     assert_int_equal(loaded->weight_size, net->weight_size);
+    assert_int_equal(fv_net_read_weights(loaded), FV_OK);
     assert_memory_equal(loaded->weights, net->weights, net->weight_size * sizeof *net->weights);
     for (int i = 0; i < 4; i++)
         assert_string_equal(fv_class_name(loaded, i), names[i]);
@@ -212,6 +216,7 @@ static void additions(void **state) {
     fv_tensors_close(&tensors);
     fv_net *loaded = fv_model_load(in_folder("a.safetensors"), NULL, 0);
     assert_non_null(loaded);
+    assert_int_equal(fv_net_read_weights(loaded), FV_OK);
     assert_memory_equal(loaded->weights, net->weights, net->weight_size * sizeof *net->weights);
     fv_net_free(loaded);
     fv_net_free(net);
@@ -417,6 +422,7 @@ static void unaligned(void **state) {
     fv_net *loaded = fv_net_load(path);
     if (loaded == NULL)
         fail_msg("%s", fv_error_message());
+    assert_int_equal(fv_net_read_weights(loaded), FV_OK);
     assert_memory_equal(loaded->weights, net->weights, net->weight_size * sizeof *net->weights);
     fv_net_free(loaded);
     fv_net_free(net);

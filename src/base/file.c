@@ -1,4 +1,4 @@
-/* Files: bounded reading, read-only mapping, atomic writing, folders. Called by data, formats,
+/* Files: bounded reading, reading of parts, read-only mapping, atomic writing, folders. Called by data, formats,
  * train and the .net parser. */
 #include "base/file.h"
 
@@ -21,25 +21,23 @@ static fv_status not_a_file(const char *path, mode_t mode) {
 }
 
 /* Opens a regular file for reading. Without O_NONBLOCK a pipe would wait for its writer here. */
-static fv_status open_file(const char *path, int *descriptor, size_t *size) {
+static fv_status open_file(const char *path, int *descriptor, struct stat *info) {
     *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*descriptor < 0) {
         return fv_fail(FV_IO, "cannot open %s: %s", path, strerror(errno));
     }
     fv_status status = FV_OK;
-    struct stat info;
-    if (fstat(*descriptor, &info) != 0) {
+    if (fstat(*descriptor, info) != 0) {
         status = fv_fail(FV_IO, "cannot read %s: %s", path, strerror(errno));
-    } else if (!S_ISREG(info.st_mode)) {
-        status = not_a_file(path, info.st_mode);
-    } else if ((uintmax_t)info.st_size >= SIZE_MAX) {
+    } else if (!S_ISREG(info->st_mode)) {
+        status = not_a_file(path, info->st_mode);
+    } else if ((uintmax_t)info->st_size >= SIZE_MAX) {
         status = fv_fail(FV_FORMAT, "%s is larger than can be addressed", path);
     }
     if (status != FV_OK) {
         close(*descriptor);
         return status;
     }
-    *size = (size_t)info.st_size;
     return FV_OK;
 }
 
@@ -62,11 +60,12 @@ fv_status fv_read_file(const char *path, size_t limit, char **bytes, size_t *siz
     *bytes = NULL;
     *size = 0;
     int descriptor;
-    size_t length = 0;
-    fv_status status = open_file(path, &descriptor, &length);
+    struct stat info;
+    fv_status status = open_file(path, &descriptor, &info);
     if (status != FV_OK) {
         return status;
     }
+    size_t length = (size_t)info.st_size;
     char *contents = NULL;
     if (length > limit) {
         status = fv_fail(FV_FORMAT, "%s has %zu bytes; at most %zu are allowed here", path, length,
@@ -85,23 +84,100 @@ fv_status fv_read_file(const char *path, size_t limit, char **bytes, size_t *siz
     return FV_OK;
 }
 
-fv_status fv_map_file(const char *path, fv_mapping *mapping) {
-    *mapping = (fv_mapping){.bytes = (const unsigned char *)""};
-    int descriptor;
-    size_t size = 0;
-    fv_status status = open_file(path, &descriptor, &size);
+/* ---- Reading here and there ------------------------------------------------------------------ */
+
+static void note_change(const struct stat *info, int64_t changed[2]) {
+    changed[0] = info->st_mtim.tv_sec;
+    changed[1] = info->st_mtim.tv_nsec;
+}
+
+fv_status fv_file_open(fv_file *file, const char *path) {
+    *file = (fv_file){.path = fv_copy_string(path)};
+    if (!file->path) {
+        return FV_MEMORY;
+    }
+    struct stat info;
+    fv_status status = open_file(path, &file->descriptor, &info);
     if (status != FV_OK) {
+        fv_free(file->path);
+        *file = (fv_file){0};
         return status;
     }
-    if (size > 0) { /* mmap() refuses 0 bytes */
-        void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-        if (bytes == MAP_FAILED) {
-            status = fv_fail(FV_IO, "cannot map %s: %s", path, strerror(errno));
-        } else {
-            *mapping = (fv_mapping){.bytes = bytes, .size = size};
+    file->size = (size_t)info.st_size;
+    note_change(&info, file->changed);
+    return FV_OK;
+}
+
+void fv_file_close(fv_file *file) {
+    if (file->path) {
+        close(file->descriptor);
+    }
+    fv_free(file->path);
+    *file = (fv_file){0};
+}
+
+enum { CUT_SHORT = -1 };
+
+int fv_file_read(const fv_file *file, size_t at, size_t size, void *bytes) {
+    for (size_t done = 0; done < size;) {
+        ssize_t got =
+            pread(file->descriptor, (char *)bytes + done, size - done, (off_t)(at + done));
+        if (got > 0) {
+            done += (size_t)got;
+        } else if (got == 0) {
+            return CUT_SHORT;
+        } else if (errno != EINTR) {
+            return errno;
         }
     }
-    close(descriptor);
+    return 0;
+}
+
+fv_status fv_file_failed(const fv_file *file, int error) {
+    if (error == CUT_SHORT) {
+        return fv_fail(FV_IO, "%s became shorter since it was opened: load it again", file->path);
+    }
+    return fv_fail(FV_IO, "cannot read %s: %s", file->path, strerror(error));
+}
+
+fv_status fv_file_unchanged(const fv_file *file) {
+    struct stat info;
+    int64_t changed[2];
+    if (fstat(file->descriptor, &info) != 0) {
+        return fv_file_failed(file, errno);
+    }
+    note_change(&info, changed);
+    if ((size_t)info.st_size == file->size && changed[0] == file->changed[0] &&
+        changed[1] == file->changed[1]) {
+        return FV_OK;
+    }
+    return fv_fail(FV_IO,
+                   "%s was written to since it was loaded: load it again (a new version put in its "
+                   "place by renaming, as fovea does, leaves the old one whole)",
+                   file->path);
+}
+
+fv_status fv_map_open_file(const fv_file *file, fv_mapping *mapping) {
+    *mapping = (fv_mapping){.bytes = (const unsigned char *)""};
+    if (file->size == 0) { /* mmap() refuses 0 bytes */
+        return FV_OK;
+    }
+    void *bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, file->descriptor, 0);
+    if (bytes == MAP_FAILED) {
+        return fv_fail(FV_IO, "cannot map %s: %s", file->path, strerror(errno));
+    }
+    *mapping = (fv_mapping){.bytes = bytes, .size = file->size};
+    return FV_OK;
+}
+
+fv_status fv_map_file(const char *path, fv_mapping *mapping) {
+    fv_file file;
+    *mapping = (fv_mapping){.bytes = (const unsigned char *)""};
+    fv_status status = fv_file_open(&file, path);
+    if (status == FV_OK) {
+        status = fv_map_open_file(&file, mapping);
+        fv_file_close(&file);
+    }
     return status;
 }
 

@@ -16,9 +16,10 @@ typedef struct fv_tensor_entry {
     const unsigned char *bytes; /* in the mapped file; to be written: the caller's */
 } fv_tensor_entry;
 
-/* A safetensors file, mapped. Every rule of the format is checked before it returns: header
+/* A safetensors file, its tensors mapped; its header is read. Every rule of the format is checked before it returns: header
  * length, JSON, no duplicate names, offsets without holes or overlaps, sizes against dtype. */
 typedef struct fv_tensors {
+    fv_file file;
     fv_mapping mapping;
     fv_tensor_entry *entries;
     size_t count;
@@ -64,7 +65,8 @@ fv_status fv_model_supported(void);
 /* The weights of an open file into a built net of the same layers; every tensor must be there in
  * the right shape and dtype F32; else FV_FORMAT or FV_SHAPE naming the tensor and both shapes. */
 fv_status fv_model_read_weights(const fv_tensors *tensors, fv_net *net);
-/* A net from a model file: its text parsed, its weights read, its class names set. */
+/* A net from a model file: its text parsed, its weights found, its class names set. They stay in
+ * the file until they are wanted (net.h). */
 fv_net *fv_model_load(const char *path, const char *const *settings, int setting_count);
 
 /* The class names as a JSON array into *text, for the metadata FV_CLASSES_KEY of files; the caller

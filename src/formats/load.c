@@ -154,6 +154,13 @@ fv_net *fv_net_load_with(const char *path, const char *const *settings, int coun
         fv_fail(FV_INVALID, "no name of a net was given");
         return NULL;
     }
+    if (has_suffix(path, ".keras") || has_suffix(path, ".h5")) {
+        fv_fail(FV_UNSUPPORTED,
+                "%s: the library does not read files of Keras; convert it: `fovea export %s "
+                "model.safetensors`",
+                path, path);
+        return NULL;
+    }
     if (has_suffix(path, ".safetensors")) {
         return fv_model_load(path, settings, count);
     }

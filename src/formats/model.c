@@ -138,7 +138,9 @@ void fv_net_tensors_free(fv_net_tensors *tensors) {
 static fv_status add_weight(const fv_net *net, const fv_node *node, const fv_weight *weight,
                             fv_net_tensors *tensors) {
     float *values = tensors->values + weight->offset;
-    fv_weight_to_file(weight, net->weights + weight->offset, values);
+    fv_status status = fv_weight_values(net, weight, values);
+    if (status != FV_OK)
+        return status;
     fv_tensor_entry *entry = &tensors->entries[tensors->count++];
     *entry = (fv_tensor_entry){.name = tensor_name(node, weight),
                                .dtype = "F32",
@@ -241,7 +243,16 @@ static fv_status write_text(const fv_net *net, const char *path) {
     return status;
 }
 
-/* What fv_export writes, by suffix; NULL: known but not in this version. */
+/* libhdf5 is not trusted in the host's process: the command starts a program of its own. */
+static fv_status refuse_keras(const fv_net *net, const char *path) {
+    (void)net;
+    return fv_fail(FV_UNSUPPORTED,
+                   "%s: the library does not write files of Keras; save a model and use `fovea "
+                   "export model.safetensors %s`",
+                   path, path);
+}
+
+/* What fv_export writes, by suffix. */
 static const struct {
     const char *suffix;
     fv_status (*write)(const fv_net *net, const char *path);
@@ -249,7 +260,7 @@ static const struct {
                {".npz", fv_npz_write},
                {".net", write_text},
                {".onnx", fv_onnx_export},
-               {".keras", NULL}};
+               {".keras", refuse_keras}};
 
 static bool ends_with(const char *text, const char *end) {
     size_t size = strlen(text), end_size = strlen(end);
@@ -259,12 +270,8 @@ static bool ends_with(const char *text, const char *end) {
 fv_status fv_export(const fv_net *net, const char *path) {
     static const char known[] = ".safetensors, .npz, .onnx and .net";
     for (size_t i = 0; i < sizeof exports / sizeof exports[0]; i++) {
-        if (!ends_with(path, exports[i].suffix))
-            continue;
-        if (exports[i].write == NULL)
-            return fv_fail(FV_UNSUPPORTED, "%s: %s files are not in this version, which writes %s",
-                           path, exports[i].suffix, known);
-        return exports[i].write(net, path);
+        if (ends_with(path, exports[i].suffix))
+            return exports[i].write(net, path);
     }
     return fv_fail(FV_INVALID, "%s: no format of that suffix: it must be one of %s", path, known);
 }
@@ -326,15 +333,18 @@ static fv_status read_weight(const fv_tensor_entry *entry, const fv_weight *weig
     return FV_OK;
 }
 
-/* Checks all weights, or (with `read`) reads them. */
+/* Checks all weights and notes where they are, or (with `read`) reads them. */
 static fv_status visit_weights(const fv_tensors *tensors, fv_net *net, bool read) {
     for (int i = 0; i < net->count; i++) {
         const fv_node *node = &net->nodes[i];
         for (int w = 0; w < node->weight_count; w++) {
             const fv_tensor_entry *entry = NULL;
-            fv_status status = find_weight(tensors, node, &node->weights[w], &entry);
+            fv_weight *weight = &net->nodes[i].weights[w];
+            fv_status status = find_weight(tensors, node, weight, &entry);
             if (status == FV_OK && read)
-                status = read_weight(entry, &node->weights[w], net);
+                status = read_weight(entry, weight, net);
+            else if (status == FV_OK)
+                weight->file_at = (size_t)(entry->bytes - tensors->mapping.bytes);
             if (status != FV_OK)
                 return status;
         }
@@ -348,8 +358,9 @@ fv_status fv_model_read_weights(const fv_tensors *tensors, fv_net *net) {
     return status == FV_OK ? visit_weights(tensors, net, true) : status;
 }
 
-static fv_status read_parts(const fv_tensors *tensors, fv_net *net) {
-    fv_status status = fv_model_read_weights(tensors, net);
+/* Where the weights are, and the class names. */
+static fv_status find_parts(const fv_tensors *tensors, fv_net *net) {
+    fv_status status = visit_weights(tensors, net, false);
     const char *classes = fv_tensors_metadata(tensors, classes_key);
     if (status == FV_OK && classes != NULL)
         status = fv_classes_from_json(classes, net);
@@ -357,7 +368,7 @@ static fv_status read_parts(const fv_tensors *tensors, fv_net *net) {
 }
 
 /* The net of an open file, complete; NULL with a message. */
-static fv_net *read_net(const fv_tensors *tensors, const char *path, const char *const *settings,
+static fv_net *read_net(fv_tensors *tensors, const char *path, const char *const *settings,
                         int setting_count) {
     const char *text = fv_tensors_metadata(tensors, net_key);
     const char *written = fv_tensors_metadata(tensors, version_key);
@@ -380,12 +391,13 @@ static fv_net *read_net(const fv_tensors *tensors, const char *path, const char 
     fv_net *net = fv_net_parse_model(text, strlen(text), path, settings, setting_count, most);
     if (net == NULL)
         return NULL;
-    fv_status status = read_parts(tensors, net);
+    fv_status status = find_parts(tensors, net);
     if (status != FV_OK) {
         fv_fail_in(status, "%s", path);
         fv_net_free(net);
         return NULL;
     }
+    fv_net_leave_in_file(net, &tensors->file);
     net->initialized = true;
     return net;
 }

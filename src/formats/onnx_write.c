@@ -81,13 +81,13 @@ static bool message(pb_ostream_t *stream, const pb_field_t *field, const pb_msgd
 
 static bool encode_attribute(pb_ostream_t *stream, const pb_field_t *field,
                              const fv_export_attribute *a) {
-    static const onnx_AttributeProto_AttributeType types[] = {
-        [FV_EXPORT_FLOAT] = onnx_AttributeProto_AttributeType_FLOAT,
-        [FV_EXPORT_INT] = onnx_AttributeProto_AttributeType_INT,
-        [FV_EXPORT_STRING] = onnx_AttributeProto_AttributeType_STRING,
-        [FV_EXPORT_INTS] = onnx_AttributeProto_AttributeType_INTS};
+    static const fv_onnx_AttributeProto_AttributeType types[] = {
+        [FV_EXPORT_FLOAT] = fv_onnx_AttributeProto_AttributeType_FLOAT,
+        [FV_EXPORT_INT] = fv_onnx_AttributeProto_AttributeType_INT,
+        [FV_EXPORT_STRING] = fv_onnx_AttributeProto_AttributeType_STRING,
+        [FV_EXPORT_INTS] = fv_onnx_AttributeProto_AttributeType_INTS};
     list values = {.items = a->integers, .count = (size_t)a->count};
-    onnx_AttributeProto proto = onnx_AttributeProto_init_zero;
+    fv_onnx_AttributeProto proto = fv_onnx_AttributeProto_init_zero;
     proto.name = string_field(a->name);
     proto.has_type = true;
     proto.type = types[a->type];
@@ -99,7 +99,7 @@ static bool encode_attribute(pb_ostream_t *stream, const pb_field_t *field,
         proto.s = string_field(a->text);
     if (a->type == FV_EXPORT_INTS)
         proto.ints = by(integers, &values);
-    return message(stream, field, onnx_AttributeProto_fields, &proto);
+    return message(stream, field, fv_onnx_AttributeProto_fields, &proto);
 }
 
 static bool attributes(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
@@ -118,13 +118,13 @@ static bool nodes(pb_ostream_t *stream, const pb_field_t *field, void *const *ar
         const fv_export_node *n = &g->nodes[i];
         list inputs = {g, n->inputs, (size_t)n->input_count}, output = {g, &n->output, 1};
         list all = {g, g->attributes + n->first_attribute, n->attribute_count};
-        onnx_NodeProto proto = onnx_NodeProto_init_zero;
+        fv_onnx_NodeProto proto = fv_onnx_NodeProto_init_zero;
         proto.input = by(names, &inputs);
         proto.output = by(names, &output);
         proto.name = string_field(g->values[n->output]);
         proto.op_type = string_field(n->op);
         proto.attribute = by(attributes, &all);
-        if (!message(stream, field, onnx_NodeProto_fields, &proto))
+        if (!message(stream, field, fv_onnx_NodeProto_fields, &proto))
             return false;
     }
     return true;
@@ -165,14 +165,14 @@ static bool tensors(pb_ostream_t *stream, const pb_field_t *field, void *const *
         for (int k = 0; k < t->rank; k++)
             sizes[k] = (int64_t)t->size[k];
         list dims = {.items = sizes, .count = (size_t)t->rank};
-        onnx_TensorProto proto = onnx_TensorProto_init_zero;
+        fv_onnx_TensorProto proto = fv_onnx_TensorProto_init_zero;
         proto.dims = by(integers, &dims);
         proto.has_data_type = true;
         proto.data_type =
-            t->integers ? onnx_TensorProto_DataType_INT64 : onnx_TensorProto_DataType_FLOAT;
+            t->integers ? fv_onnx_TensorProto_DataType_INT64 : fv_onnx_TensorProto_DataType_FLOAT;
         proto.name = string_field(g->values[t->value]);
         proto.raw_data = by(raw_data, t);
-        if (!message(stream, field, onnx_TensorProto_fields, &proto))
+        if (!message(stream, field, fv_onnx_TensorProto_fields, &proto))
             return false;
     }
     return true;
@@ -181,15 +181,15 @@ static bool tensors(pb_ostream_t *stream, const pb_field_t *field, void *const *
 /* ---- What goes in and out ------------------------------------------------------------------- */
 
 static bool encode_size(pb_ostream_t *stream, const pb_field_t *field, int size, const char *name) {
-    onnx_TensorShapeProto_Dimension proto = onnx_TensorShapeProto_Dimension_init_zero;
+    fv_onnx_TensorShapeProto_Dimension proto = fv_onnx_TensorShapeProto_Dimension_init_zero;
     if (size != FV_ANY) {
-        proto.which_value = onnx_TensorShapeProto_Dimension_dim_value_tag;
+        proto.which_value = fv_onnx_TensorShapeProto_Dimension_dim_value_tag;
         proto.value.dim_value = size;
     } else if (name) {
-        proto.which_value = onnx_TensorShapeProto_Dimension_dim_param_tag;
+        proto.which_value = fv_onnx_TensorShapeProto_Dimension_dim_param_tag;
         proto.value.dim_param = string_field(name);
     }
-    return message(stream, field, onnx_TensorShapeProto_Dimension_fields, &proto);
+    return message(stream, field, fv_onnx_TensorShapeProto_Dimension_fields, &proto);
 }
 
 /* "N", channels, sizes. Those that vary have names in the input; in outputs nobody knows them. */
@@ -215,16 +215,16 @@ static bool encode_ports(pb_ostream_t *stream, const pb_field_t *field,
                          const fv_export_graph *graph, const fv_export_port *ports, size_t count,
                          encoder *sizes) {
     for (size_t i = 0; i < count; i++) {
-        onnx_ValueInfoProto proto = onnx_ValueInfoProto_init_zero;
+        fv_onnx_ValueInfoProto proto = fv_onnx_ValueInfoProto_init_zero;
         proto.name = string_field(graph->values[ports[i].value]);
         proto.has_type = true;
-        proto.type.which_value = onnx_TypeProto_tensor_type_tag;
-        onnx_TypeProto_Tensor *type = &proto.type.value.tensor_type;
-        *type = (onnx_TypeProto_Tensor)onnx_TypeProto_Tensor_init_zero;
+        proto.type.which_value = fv_onnx_TypeProto_tensor_type_tag;
+        fv_onnx_TypeProto_Tensor *type = &proto.type.value.tensor_type;
+        *type = (fv_onnx_TypeProto_Tensor)fv_onnx_TypeProto_Tensor_init_zero;
         type->has_elem_type = type->has_shape = true;
-        type->elem_type = onnx_TensorProto_DataType_FLOAT;
+        type->elem_type = fv_onnx_TensorProto_DataType_FLOAT;
         type->shape.dim = by(sizes, &ports[i].shape);
-        if (!message(stream, field, onnx_ValueInfoProto_fields, &proto))
+        if (!message(stream, field, fv_onnx_ValueInfoProto_fields, &proto))
             return false;
     }
     return true;
@@ -244,25 +244,25 @@ static bool outputs(pb_ostream_t *stream, const pb_field_t *field, void *const *
 
 static bool opset(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
     (void)argument;
-    onnx_OperatorSetIdProto proto = onnx_OperatorSetIdProto_init_zero;
+    fv_onnx_OperatorSetIdProto proto = fv_onnx_OperatorSetIdProto_init_zero;
     proto.domain = string_field("");
     proto.has_version = true;
     proto.version = OPSET;
-    return message(stream, field, onnx_OperatorSetIdProto_fields, &proto);
+    return message(stream, field, fv_onnx_OperatorSetIdProto_fields, &proto);
 }
 
 static bool metadata(pb_ostream_t *stream, const pb_field_t *field, void *const *argument) {
     const fv_export_graph *g = *argument;
     if (!g->classes)
         return true;
-    onnx_StringStringEntryProto proto = onnx_StringStringEntryProto_init_zero;
+    fv_onnx_StringStringEntryProto proto = fv_onnx_StringStringEntryProto_init_zero;
     proto.key = string_field(FV_CLASSES_KEY);
     proto.value = string_field(g->classes);
-    return message(stream, field, onnx_StringStringEntryProto_fields, &proto);
+    return message(stream, field, fv_onnx_StringStringEntryProto_fields, &proto);
 }
 
-static onnx_ModelProto model_of(const fv_export_graph *g) {
-    onnx_ModelProto model = onnx_ModelProto_init_zero;
+static fv_onnx_ModelProto model_of(const fv_export_graph *g) {
+    fv_onnx_ModelProto model = fv_onnx_ModelProto_init_zero;
     model.has_ir_version = true;
     model.ir_version = IR_VERSION;
     model.producer_name = string_field("fovea");
@@ -287,8 +287,8 @@ static bool to_file(pb_ostream_t *stream, const pb_byte_t *bytes, size_t size) {
 }
 
 /* Fills *size; FV_UNSUPPORTED where protobuf cannot hold the model. */
-static fv_status measure(const onnx_ModelProto *model, size_t *size) {
-    if (pb_get_encoded_size(size, onnx_ModelProto_fields, model) && *size <= INT32_MAX)
+static fv_status measure(const fv_onnx_ModelProto *model, size_t *size) {
+    if (pb_get_encoded_size(size, fv_onnx_ModelProto_fields, model) && *size <= INT32_MAX)
         return FV_OK;
     return fv_fail(FV_UNSUPPORTED,
                    "the model is too large for one ONNX file, which holds at most %" PRId32
@@ -297,7 +297,7 @@ static fv_status measure(const onnx_ModelProto *model, size_t *size) {
 }
 
 fv_status fv_export_write(const fv_export_graph *graph, const char *path) {
-    onnx_ModelProto model = model_of(graph);
+    fv_onnx_ModelProto model = model_of(graph);
     size_t size;
     fv_status status = measure(&model, &size);
     if (status != FV_OK)
@@ -307,7 +307,7 @@ fv_status fv_export_write(const fv_export_graph *graph, const char *path) {
     if (status != FV_OK)
         return status;
     pb_ostream_t stream = {.callback = to_file, .state = &writer, .max_size = SIZE_MAX};
-    if (pb_encode(&stream, onnx_ModelProto_fields, &model))
+    if (pb_encode(&stream, fv_onnx_ModelProto_fields, &model))
         return fv_writer_commit(&writer);
     if (writer.status != FV_OK)
         return fv_writer_commit(&writer); /* its error; removes what was written */

@@ -24,6 +24,7 @@ void fv_tensors_close(fv_tensors *tensors) {
     fv_free(tensors->keys);
     fv_free(tensors->values);
     fv_unmap_file(&tensors->mapping);
+    fv_file_close(&tensors->file);
     *tensors = (fv_tensors){0};
 }
 
@@ -88,7 +89,12 @@ static const char *show(const char *text, char shown[SHOWN_SIZE]) {
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 /* Checks the first 8 bytes and gives the size of the JSON that follows them. */
-static fv_status header_size(const fv_mapping *file, size_t *size) {
+static fv_status header_size(const fv_file *file, size_t *size) {
+    unsigned char bytes[LENGTH_SIZE + 1] = {0}; /* and the first of the header, where there is one */
+    size_t there = file->size < sizeof bytes ? file->size : sizeof bytes;
+    int error = fv_file_read(file, 0, there, bytes);
+    if (error)
+        return fv_file_failed(file, error);
     if (file->size < LENGTH_SIZE)
         return fv_fail(FV_FORMAT,
                        "%zu bytes are too few for a safetensors file: it was cut short, or is of "
@@ -96,7 +102,7 @@ static fv_status header_size(const fv_mapping *file, size_t *size) {
                        file->size);
     uint64_t length = 0;
     for (int i = LENGTH_SIZE - 1; i >= 0; i--)
-        length = length << 8 | file->bytes[i];
+        length = length << 8 | bytes[i];
     if (length > HEADER_LIMIT)
         return fv_fail(FV_FORMAT,
                        "header length %" PRIu64 ", expected at most %d: the file is damaged, or "
@@ -107,7 +113,7 @@ static fv_status header_size(const fv_mapping *file, size_t *size) {
                        "a header of %" PRIu64 " bytes is announced but only %zu follow: the file "
                        "was cut short",
                        length, file->size - LENGTH_SIZE);
-    if (length == 0 || file->bytes[LENGTH_SIZE] != '{')
+    if (length == 0 || bytes[LENGTH_SIZE] != '{')
         return fv_fail(FV_FORMAT, "the header does not begin with {, expected a JSON object: the "
                                   "file is damaged, or not safetensors");
     *size = (size_t)length;
@@ -269,21 +275,35 @@ static fv_status read_header(json_t *root, const unsigned char *data, size_t dat
     return check_places(tensors, data, data_size);
 }
 
-static fv_status read_file(fv_tensors *tensors) {
-    const fv_mapping *file = &tensors->mapping;
-    size_t size = 0;
-    fv_status status = header_size(file, &size);
-    if (status != FV_OK)
-        return status;
+/* Reads the JSON of the header, `size` bytes. */
+static fv_status load_header(const fv_file *file, size_t size, json_t **root) {
+    char *text = fv_alloc(size, 1);
+    if (text == NULL)
+        return FV_MEMORY;
+    int failed = fv_file_read(file, LENGTH_SIZE, size, text);
     /* jansson refuses to nest deeper than its JSON_PARSER_MAX_DEPTH (2,048). */
     json_error_t error;
-    json_t *root =
-        json_loadb((const char *)file->bytes + LENGTH_SIZE, size, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL) {
+    *root = failed ? NULL : json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    fv_free(text);
+    if (failed)
+        return fv_file_failed(file, failed);
+    if (*root == NULL) {
         char shown[SHOWN_SIZE];
         return fv_fail(FV_FORMAT, "the header is not valid JSON: byte %d: %s: the file is damaged",
                        error.position, show(error.text, shown));
     }
+    return FV_OK;
+}
+
+static fv_status read_file(fv_tensors *tensors) {
+    const fv_mapping *file = &tensors->mapping;
+    size_t size = 0;
+    json_t *root = NULL;
+    fv_status status = header_size(&tensors->file, &size);
+    if (status == FV_OK)
+        status = load_header(&tensors->file, size, &root);
+    if (status != FV_OK)
+        return status;
     size_t data = LENGTH_SIZE + size;
     status = read_header(root, file->bytes + data, file->size - data, tensors);
     json_decref(root);
@@ -292,9 +312,13 @@ static fv_status read_file(fv_tensors *tensors) {
 
 fv_status fv_tensors_open(const char *path, fv_tensors *tensors) {
     *tensors = (fv_tensors){0};
-    fv_status status = fv_map_file(path, &tensors->mapping);
-    if (status != FV_OK)
+    fv_status status = fv_file_open(&tensors->file, path);
+    if (status == FV_OK)
+        status = fv_map_open_file(&tensors->file, &tensors->mapping);
+    if (status != FV_OK) {
+        fv_tensors_close(tensors);
         return status;
+    }
     status = read_file(tensors);
     if (status != FV_OK) {
         fv_fail_in(status, "%s", path);

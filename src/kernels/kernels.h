@@ -39,7 +39,8 @@ typedef struct fv_product {
  * y(i, c) = y[i * y_pixel + c] (dy alike). */
 typedef struct fv_depthwise {
     int pixels, channels, terms;
-    const real *x; /* x, w, dy, bias: readable up to the next multiple of kernels->vector channels */
+    const real
+        *x; /* x, w, dy, bias: readable up to the next multiple of kernels->vector channels */
     const ptrdiff_t *x_offset;
     ptrdiff_t x_pixel;
     const real *w, *bias; /* bias NULL: 0 */
@@ -55,7 +56,7 @@ typedef struct fv_window {
     int in[3], out[3];                           /* sizes */
     int size[3], stride[3], before[3], after[3]; /* window, step, padding in front and behind */
     int channels;
-    bool adaptive;  /* window i is [floor(i in / out), ceil((i + 1) in / out)), `size` the largest */
+    bool adaptive; /* window i is [floor(i in / out), ceil((i + 1) in / out)), `size` the largest */
     bool count_pad; /* average: cells in the padding count in the divisor, those past it do not */
     bool sum;       /* average: no divisor */
 } fv_window;
@@ -182,8 +183,9 @@ typedef struct fv_kernels {
                             int rows, int columns, real *y, ptrdiff_t row);
     void (*winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
                                  ptrdiff_t step);
-    /* Kernels w[9][count] to points u[36][count], and gradients back. */
-    void (*winograd_weights)(size_t count, const real *w, real *u);
+    /* Kernels w[9][count], whose cells lie `step` apart, to points u[36][count]; and gradients
+     * u[36][count] back to dw[9][count]. */
+    void (*winograd_weights)(size_t count, const real *w, size_t step, real *u);
     void (*winograd_weights_back)(size_t count, const real *u, real *dw);
 
     fv_update_kernel *sgd;      /* slot 0: velocity */
@@ -219,6 +221,16 @@ static inline size_t fv_bit_bytes(size_t count) {
 /* Panels that hold so many columns. */
 static inline int fv_panels(int columns, const fv_kernels *kernels) {
     return (columns + kernels->panel - 1) / kernels->panel;
+}
+
+/* Packs rows [first, first + count) of a matrix of depth x columns, of which `b` is row `first`,
+ * into its panels. */
+static inline void fv_pack_rows(const fv_kernels *kernels, const real *b, ptrdiff_t b_row,
+                                int depth, int columns, int first, int count, real *panels) {
+    for (int j = 0; j < columns; j += kernels->panel)
+        kernels->pack(b + j, b_row, false, count,
+                      columns - j < kernels->panel ? columns - j : kernels->panel,
+                      panels + (ptrdiff_t)j * depth + (ptrdiff_t)first * kernels->panel);
 }
 
 /* The table for this machine, or that which FOVEA_ISA names; NULL with a message. */

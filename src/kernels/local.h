@@ -55,7 +55,7 @@ void FV_LOCAL(winograd_output)(const real *m, ptrdiff_t step, int filters, const
                                bool relu, int rows, int columns, real *y, ptrdiff_t row);
 void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
                                     ptrdiff_t step);
-void FV_LOCAL(winograd_weights)(size_t count, const real *w, real *u);
+void FV_LOCAL(winograd_weights)(size_t count, const real *w, size_t step, real *u);
 void FV_LOCAL(winograd_weights_back)(size_t count, const real *u, real *dw);
 fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adagrad), FV_LOCAL(rmsprop), FV_LOCAL(adadelta);
 fv_update_kernel FV_LOCAL(adam), FV_LOCAL(adamax), FV_LOCAL(nadam), FV_LOCAL(lion), FV_LOCAL(lamb);

@@ -173,13 +173,13 @@ void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, 
     }
 }
 
-void FV_LOCAL(winograd_weights)(size_t count, const real *w, real *u) {
-    ptrdiff_t cell = (ptrdiff_t)count;
-    for (ptrdiff_t i = 0; i < cell; i += VL) {
+void FV_LOCAL(winograd_weights)(size_t count, const real *w, size_t step, real *u) {
+    ptrdiff_t cell = (ptrdiff_t)step, point = (ptrdiff_t)count;
+    for (ptrdiff_t i = 0; i < point; i += VL) {
         vec kernel[N][N], points[N][N];
         load_patch(kernel, R, w + i, R * cell, cell);
         transform_2d(multiply_g, R, N, points, kernel);
-        store_patch(points, N, u + i, N * cell, cell);
+        store_patch(points, N, u + i, N * point, point);
     }
 }
 

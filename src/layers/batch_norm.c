@@ -147,6 +147,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
     if (!by_batch(setting)) {
         plan->packed = 3 * channels * sizeof(real);
+        plan->spent[0] = plan->spent[1] = plan->spent[2] = plan->spent[3] = true;
         return;
     }
     plan->keep_input = true;

@@ -127,6 +127,7 @@ void fv_conv_prepare(const fv_conv_options *o, const fv_shape *input, const fv_s
     bool table = fv_conv_has_table(o);
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
     plan->keep_input = (g.uses & FV_CONV_WEIGHT_GRADIENT) != 0;
+    plan->spent[0] = plan->spent[1] = true;
     plan->algorithm = !table && fv_conv_winograd_fits(&g, setting) ? WINOGRAD : PRODUCTS;
     algorithm(plan)->prepare(&g, setting, plan);
     if (!table)

@@ -103,8 +103,8 @@ size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k); /*
 size_t fv_conv_direct_scratch(const fv_conv_geometry *g, const fv_kernels *k);
 fv_conv_direct fv_conv_direct_open(const fv_conv_geometry *g, const fv_kernels *k, real *packed,
                                    unsigned char *scratch);
-/* weights: [kernel cells][channels / groups][filters] */
-void fv_conv_direct_pack(const fv_conv_direct *d, const real *weights);
+/* weights: [kernel cells][channels / groups][filters]. The pool may be NULL. */
+void fv_conv_direct_pack(const fv_conv_direct *d, fv_pool *pool, const real *weights);
 
 /* A bias as the functions below want it: `columns` values in `groups` groups. */
 size_t fv_conv_bias_count(int columns, int groups, const fv_kernels *k);

@@ -15,6 +15,8 @@ enum {
     ROW_PIXELS = 128,       /* speed only: weight gradient: pixels of a row in one product */
     BLOCK_BYTES = 24 << 10, /* speed only: and bytes of x and dy rows, to stay in the first cache */
     BLOCK_ROWS = 64,        /* speed only */
+    PACK_ROWS = 64,         /* speed only: rows of weights that a thread packs at a time */
+    PACK_ALONE = 32 << 10,  /* speed only: fewer weights are packed by one thread */
 };
 
 /* ---- Sizes, in reals unless it says bytes ------------------------------------------------------
@@ -91,28 +93,52 @@ fv_conv_direct fv_conv_direct_open(const fv_conv_geometry *g, const fv_kernels *
 /* ---- Packing ------------------------------------------------------------------------------------
  */
 
-static void pack_back(const fv_conv_direct *d, const real *weights) {
-    const fv_conv_geometry *g = d->g;
-    size_t cells = fv_conv_cells(g), cell = (size_t)group_channels(g) * (size_t)g->filters;
-    for (size_t i = 0; i < cells; i++)
-        for (int group = 0; group < g->groups; group++)
-            d->k->pack(weights + i * cell + (ptrdiff_t)group * group_filters(g), g->filters, true,
-                       group_filters(g), group_channels(g),
-                       d->back + i * back_cell(g, d->k) + (size_t)group * back_group(g, d->k));
+typedef struct packing {
+    const fv_conv_direct *d;
+    const real *weights;
+    int depth, blocks; /* rows of a group's matrix, and units that they make */
+} packing;
+
+/* Some rows of a group's matrix into all of its panels. */
+static void pack_rows(void *argument, int unit, int thread) {
+    (void)thread;
+    const packing *p = argument;
+    const fv_conv_geometry *g = p->d->g;
+    const fv_kernels *k = p->d->k;
+    int group = unit / p->blocks, first = unit % p->blocks * PACK_ROWS;
+    int count = p->depth - first < PACK_ROWS ? p->depth - first : PACK_ROWS;
+    fv_pack_rows(k, p->weights + (ptrdiff_t)first * g->filters + group * group_filters(g),
+                 g->filters, p->depth, group_filters(g), first, count,
+                 p->d->forward + (size_t)group * forward_group(g, k));
 }
 
-void fv_conv_direct_pack(const fv_conv_direct *d, const real *weights) {
+/* One kernel cell of one group, transposed. */
+static void pack_cell(void *argument, int unit, int thread) {
+    (void)thread;
+    const packing *p = argument;
+    const fv_conv_geometry *g = p->d->g;
+    const fv_kernels *k = p->d->k;
+    size_t cell = (size_t)(unit / g->groups), group = (size_t)(unit % g->groups);
+    size_t values = (size_t)group_channels(g) * (size_t)g->filters;
+    k->pack(p->weights + cell * values + group * (size_t)group_filters(g), g->filters, true,
+            group_filters(g), group_channels(g),
+            p->d->back + cell * back_cell(g, k) + group * back_group(g, k));
+}
+
+void fv_conv_direct_pack(const fv_conv_direct *d, fv_pool *pool, const real *weights) {
     const fv_conv_geometry *g = d->g;
     if (g->depthwise) {
         fv_conv_depthwise_pack(d, weights);
         return;
     }
-    size_t depth = fv_conv_cells(g) * (size_t)group_channels(g);
-    for (int group = 0; (g->uses & FV_CONV_OUTPUT) && group < g->groups; group++)
-        d->k->pack(weights + (ptrdiff_t)group * group_filters(g), g->filters, false, (int)depth,
-                   group_filters(g), d->forward + (size_t)group * forward_group(g, d->k));
+    int cells = (int)fv_conv_cells(g), depth = cells * group_channels(g);
+    packing p = {
+        .d = d, .weights = weights, .depth = depth, .blocks = (depth + PACK_ROWS - 1) / PACK_ROWS};
+    fv_pool *helpers = (int64_t)depth * g->filters < PACK_ALONE ? NULL : pool;
+    if (g->uses & FV_CONV_OUTPUT)
+        fv_pool_run(helpers, g->groups * p.blocks, pack_rows, &p);
     if (g->uses & FV_CONV_INPUT_GRADIENT)
-        pack_back(d, weights);
+        fv_pool_run(helpers, g->groups * cells, pack_cell, &p);
 }
 
 size_t fv_conv_bias_count(int columns, int groups, const fv_kernels *k) {
@@ -312,8 +338,9 @@ static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_lay
 
 /* Behind the weights; NULL where there is none. */
 static real *packed_bias(const fv_conv_geometry *g, const fv_call *call) {
-    return call->weights[1] ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
-                            : NULL;
+    return call->weight_count > 1
+               ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
+               : NULL;
 }
 
 static fv_conv_direct direct_of(const fv_conv_geometry *g, const fv_call *call) {
@@ -322,7 +349,7 @@ static fv_conv_direct direct_of(const fv_conv_geometry *g, const fv_call *call) 
 
 static void pack(const fv_conv_geometry *g, const fv_call *call) {
     fv_conv_direct d = direct_of(g, call);
-    fv_conv_direct_pack(&d, call->weights[0]);
+    fv_conv_direct_pack(&d, call->pool, call->weights[0]);
     if (call->weights[1])
         fv_conv_pack_bias(call->weights[1], g->filters, g->groups, call->kernels,
                           packed_bias(g, call));

@@ -151,6 +151,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     fv_conv_geometry g = measure(o, inputs, setting);
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
     plan->keep_input = (g.uses & FV_CONV_WEIGHT_GRADIENT) != 0;
+    plan->spent[0] = plan->spent[1] = true;
     plan->packed =
         fv_conv_direct_packed(&g, k) + fv_conv_bias_count(g.channels, g.groups, k) * sizeof(real);
     plan->scratch = fv_conv_direct_scratch(&g, k);
@@ -158,14 +159,15 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
 
 /* Behind the weights; NULL where there is none. */
 static real *packed_bias(const fv_conv_geometry *g, const fv_call *call) {
-    return call->weights[1] ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
-                            : NULL;
+    return call->weight_count > 1
+               ? call->packed + fv_conv_direct_packed(g, call->kernels) / sizeof(real)
+               : NULL;
 }
 
 static void pack(const fv_call *call) {
     fv_conv_geometry g = measure(call->options, call->in_shape[0], call->setting);
     fv_conv_direct d = fv_conv_direct_open(&g, call->kernels, call->packed, call->scratch);
-    fv_conv_direct_pack(&d, call->weights[0]);
+    fv_conv_direct_pack(&d, call->pool, call->weights[0]);
     if (call->weights[1])
         fv_conv_pack_bias(call->weights[1], g.channels, g.groups, call->kernels,
                           packed_bias(&g, call));

@@ -61,8 +61,43 @@ static size_t kernel_count(const winograd *w) {
     return (size_t)w->channels * (size_t)w->filters;
 }
 
-/* Many channels on both sides, so that the products outweigh the transforms; whole vectors of them;
- * and few outputs beyond the picture's edge. */
+/* ---- Whether it pays ---------------------------------------------------------------------------
+ *
+ * Both algorithms as multiply-adds a sample, for each pair of channel and filter: those that they
+ * do, and those that could be done while their weights are read. A sample reads all of them in each
+ * pass, so that small maps are bound by the 36 weights for 9: those of many channels do not stay in
+ * the cache. What it costs to read was measured, see docs/performance.md. */
+
+enum {
+    READ_CACHED = 2, /* speed only, all four: multiply-adds in the time of reading a weight */
+    READ_MEMORY = 16,
+    CACHED_BYTES = 8 << 20, /* weights of a layer that stay in the last cache */
+    TRANSFORM = 18,         /* multiply-adds for a point of one channel's or filter's tile */
+};
+
+/* Of `values` weights for each pair, each used in `steps` places a pass. */
+static double pair_cost(const fv_conv_geometry *g, const fv_setting *setting, int values,
+                        double steps) {
+    double pairs = (double)g->channels * g->filters;
+    bool stay = pairs * values * (double)sizeof(real) <= CACHED_BYTES;
+    int passes = 1, reads = 1;
+    if (g->uses & FV_CONV_INPUT_GRADIENT)
+        passes++, reads++;
+    if (g->uses & FV_CONV_WEIGHT_GRADIENT) /* sums are read and written */
+        passes++, reads += 2;
+    /* Training packs them before each batch. */
+    double packing = setting->training ? (double)passes / setting->batch : 0;
+    return values * (steps * passes + (stay ? READ_CACHED : READ_MEMORY) * (reads + packing));
+}
+
+static bool pays(const fv_conv_geometry *g, const fv_setting *setting) {
+    int rows = (g->axis[1].out + TILE - 1) / TILE, columns = (g->axis[2].out + TILE - 1) / TILE;
+    double tiles = (double)rows * columns, places = (double)g->axis[1].out * g->axis[2].out;
+    double transforms = TRANSFORM * tiles * (1. / g->channels + 1. / g->filters);
+    return pair_cost(g, setting, POINTS, tiles + transforms) < pair_cost(g, setting, 9, places);
+}
+
+/* Whole vectors of channels and filters, and not so many that the points fill the memory. */
 bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
     int vector = setting->kernels->vector;
     const fv_axis *h = &g->axis[1], *w = &g->axis[2];
@@ -73,21 +108,25 @@ bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting)
         return false;
     if (g->channels % vector || g->filters % vector || g->channels < 16 || g->filters < 16)
         return false;
-    int64_t used = (int64_t)h->out * w->out;
-    int64_t made =
-        (int64_t)((h->out + TILE - 1) / TILE * TILE) * ((w->out + TILE - 1) / TILE * TILE);
-    return 3 * used >= 2 * made && (int64_t)g->channels * g->filters <= 1 << 20;
+    return (int64_t)g->channels * g->filters <= 1 << 20 && pays(g, setting);
+}
+
+/* Channels whose kernels are transformed and packed together: a panel of the transposed ones. */
+static size_t pack_room(const winograd *w, const fv_kernels *k) {
+    return (size_t)POINTS * (size_t)k->panel * (size_t)w->filters;
 }
 
 static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan) {
     const fv_kernels *k = setting->kernels;
     winograd w = measure(g, k);
     size_t points = (size_t)POINTS;
-    /* Kernels in panels, the bias, transposed panels, and room to transform. */
-    plan->packed = points * (forward_point(&w, k) + kernel_count(&w)) + (size_t)w.filters;
+    /* Kernels in panels, the bias, transposed panels. */
+    plan->packed = points * forward_point(&w, k) + (size_t)w.filters;
     plan->scratch = points * (size_t)(w.v_step + w.z_step) + w.input_copy;
     if (setting->training)
         plan->scratch += w.output_copy + w.input_copy;
+    if (plan->scratch < pack_room(&w, k))
+        plan->scratch = pack_room(&w, k);
     if (g->uses & FV_CONV_WEIGHT_GRADIENT)
         plan->held = points * kernel_count(&w) * sizeof(real);
     if (setting->input_gradient)
@@ -96,20 +135,39 @@ static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_lay
     plan->scratch *= sizeof(real);
 }
 
+typedef struct packing {
+    const fv_call *call;
+    winograd w;
+    real *forward, *back; /* NULL: not wanted */
+} packing;
+
+static void pack_channels(void *argument, int unit, int thread) {
+    const packing *p = argument;
+    const fv_call *call = p->call;
+    const fv_kernels *k = call->kernels;
+    int channels = p->w.channels, filters = p->w.filters, first = unit * k->panel;
+    int count = channels - first < k->panel ? channels - first : k->panel;
+    size_t values = (size_t)count * (size_t)filters, at = (size_t)first * (size_t)filters;
+    real *points = (real *)(call->scratch + (size_t)thread * call->scratch_stride);
+    k->winograd_weights(values, call->weights[0] + at, kernel_count(&p->w), points);
+    for (size_t e = 0; e < POINTS; e++, points += values) {
+        fv_pack_rows(k, points, filters, channels, filters, first, count,
+                     p->forward + e * forward_point(&p->w, k));
+        if (p->back)
+            k->pack(points, filters, true, filters, count,
+                    p->back + e * backward_point(&p->w, k) + at);
+    }
+}
+
 static void pack(const fv_conv_geometry *g, const fv_call *call) {
     const fv_kernels *k = call->kernels;
-    winograd w = measure(g, k);
-    real *forward = call->packed, *bias = forward + (size_t)POINTS * forward_point(&w, k);
-    real *points = bias + w.filters, *back = points + (size_t)POINTS * kernel_count(&w);
-    for (int f = 0; f < w.filters; f++)
+    packing p = {.call = call, .w = measure(g, k), .forward = call->packed};
+    real *bias = p.forward + (size_t)POINTS * forward_point(&p.w, k);
+    for (int f = 0; f < p.w.filters; f++)
         bias[f] = call->weights[1] ? call->weights[1][f] : 0;
-    k->winograd_weights(kernel_count(&w), call->weights[0], points);
-    for (size_t e = 0; e < POINTS; e++)
-        k->pack(points + e * kernel_count(&w), w.filters, false, w.channels, w.filters,
-                forward + e * forward_point(&w, k));
-    for (size_t e = 0; e < POINTS && call->setting->input_gradient; e++)
-        k->pack(points + e * kernel_count(&w), w.filters, true, w.filters, w.channels,
-                back + e * backward_point(&w, k));
+    if (call->setting->input_gradient)
+        p.back = bias + p.w.filters;
+    fv_pool_run(call->pool, fv_panels(p.w.channels, k), pack_channels, &p);
 }
 
 /* ---- Copies
@@ -293,7 +351,7 @@ static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const f
                 .add = !call->first};
     a.z = a.v + POINTS * w->v_step;
     a.bias = a.forward + (size_t)POINTS * forward_point(w, k);
-    a.back = a.bias + w->filters + (size_t)POINTS * kernel_count(w);
+    a.back = a.bias + w->filters;
     if (w->input_copy)
         a.x_row = (ptrdiff_t)(w->columns * TILE + EDGE) * w->channels;
     return a;

@@ -11,6 +11,7 @@ enum {
     FORWARD_ROWS = 24,    /* speed only: samples of a forward unit */
     FORWARD_PANELS = 2,   /* speed only: panels of units of a forward unit */
     FORWARD_DEPTH = 384,  /* speed only: inputs of one product; their weights fit the first cache */
+    SLICE_VALUES = 2 << 20, /* memory only: weights that are read from a file together */
     BACKWARD_INPUTS = 64, /* inputs of a backward unit; a multiple of every panel */
 };
 
@@ -109,6 +110,12 @@ static size_t packed_gradient(int batch, int units, const fv_kernels *k) {
     return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)batch;
 }
 
+/* Units whose weights are read from a file together: whole panels. */
+static int slice_units(int inputs, const fv_kernels *k) {
+    int panels = SLICE_VALUES / k->panel / inputs;
+    return (panels > 1 ? panels : 1) * k->panel;
+}
+
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
@@ -118,8 +125,12 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     plan->packed = (packed_weights(inputs[0].channels, o->units, k) +
                     (size_t)fv_panels(o->units, k) * (size_t)k->panel) *
                    sizeof(real);
-    if (!setting->training)
+    plan->spent[0] = !setting->training; /* the backward pass reads them */
+    plan->spent[1] = true;
+    if (!setting->training) {
+        plan->slice = slice_units(inputs[0].channels, k);
         return;
+    }
     plan->keep_input = true;
     plan->scratch = (block_inputs(setting->batch) + block_weights(o->units)) * sizeof(real);
     plan->shared = packed_gradient(setting->batch, o->units, k) * sizeof(real);
@@ -132,20 +143,20 @@ static void pack_panel(void *argument, int panel, int thread) {
     (void)thread;
     const fv_call *call = argument;
     const fv_kernels *k = call->kernels;
-    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    int first = panel * k->panel;
-    int columns = units - first < k->panel ? units - first : k->panel;
-    k->pack(call->weights[0] + first, units, false, inputs, columns,
-            call->packed + (size_t)first * (size_t)inputs);
+    int inputs = call->in_shape[0]->channels, first = panel * k->panel;
+    int columns = call->outputs - first < k->panel ? call->outputs - first : k->panel;
+    k->pack(call->weights[0] + first, call->outputs, false, inputs, columns,
+            call->packed + (size_t)(call->first_output + first) * (size_t)inputs);
 }
 
 static void pack(const fv_call *call) {
     const fv_kernels *k = call->kernels;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
     real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_pool_run(call->pool, fv_panels(units, k), pack_panel, (void *)(uintptr_t)call);
-    for (int u = 0; u < fv_panels(units, k) * k->panel; u++)
-        bias[u] = call->weights[1] && u < units ? call->weights[1][u] : 0;
+    fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
+    for (int u = 0; u < fv_panels(call->outputs, k) * k->panel; u++)
+        bias[call->first_output + u] =
+            call->weights[1] && u < call->outputs ? call->weights[1][u] : 0;
 }
 
 /* ---- Forward

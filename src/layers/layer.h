@@ -94,6 +94,9 @@ typedef struct fv_layer_plan {
     bool keep_input, keep_output; /* the backward pass reads them */
     size_t kept;                  /* a sample: notes from forward to backward */
     size_t packed;                /* weights rearranged by pack() */
+    bool spent[FV_MAX_WEIGHTS];   /* weights that nothing reads after pack(): then they are NULL */
+    int slice; /* outputs that pack() takes at a time of weights in a file, all of them spent; 0: it
+                  takes all at once */
     size_t scratch;               /* a thread, for one call */
     size_t held;                  /* a thread, from the first to the last call of a backward unit */
     size_t shared;                /* batch layers: scratch for all threads together */
@@ -123,7 +126,9 @@ typedef struct fv_call {
     real *out;
     real *out_gradient;               /* backward reads it and may spoil it */
     real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
+    int weight_count;
     const real *weights[FV_MAX_WEIGHTS];
+    int first_output, outputs; /* pack() with a slice: those that the weights are of */
     real *weight_gradients[FV_MAX_WEIGHTS]; /* NULL in inference and for frozen layers */
     /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
      * the first they hold nothing: overwrite. Batch layers see both set. */
@@ -168,7 +173,8 @@ typedef struct fv_layer_type {
     /* Choose the algorithm and say what is needed. NULL: nothing is. */
     void (*prepare)(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan);
-    void (*pack)(const fv_call *call); /* weights -> packed; before a run with new weights */
+    /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
+    void (*pack)(const fv_call *call);
     void (*forward)(const fv_call *call);
     void (*backward)(const fv_call *call); /* NULL for the input */
 } fv_layer_type;

@@ -105,6 +105,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     separable s = measure(o, inputs, output, setting);
     size_t middle = fv_round_up(s.middle * sizeof(real), 64);
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
+    plan->spent[0] = plan->spent[1] = plan->spent[2] = true;
     plan->packed = s.first_packed + s.second_packed +
                    fv_conv_bias_count(o->filters, 1, setting->kernels) * sizeof(real);
     plan->scratch = s.scratch[0] + s.scratch[1] + middle;
@@ -129,7 +130,7 @@ static parts open_parts(const separable *s, const fv_call *call) {
         .first = fv_conv_direct_open(&s->first, call->kernels, call->packed, call->scratch),
         .second = fv_conv_direct_open(&s->second, call->kernels, (real *)(packed + s->first_packed),
                                       call->scratch + s->scratch[0]),
-        .bias = call->weights[2] ? bias : NULL,
+        .bias = call->weight_count > 2 ? bias : NULL,
         .middle = (real *)(call->scratch + s->scratch[0] + s->scratch[1])};
 }
 
@@ -146,8 +147,8 @@ static real *kept_middle(const separable *s, const fv_call *call, int i) {
 static void pack(const fv_call *call) {
     separable s = measure_call(call);
     parts p = open_parts(&s, call);
-    fv_conv_direct_pack(&p.first, call->weights[0]);
-    fv_conv_direct_pack(&p.second, call->weights[1]);
+    fv_conv_direct_pack(&p.first, call->pool, call->weights[0]);
+    fv_conv_direct_pack(&p.second, call->pool, call->weights[1]);
     if (p.bias)
         fv_conv_pack_bias(call->weights[2], s.second.filters, 1, call->kernels, p.bias);
 }

@@ -54,7 +54,7 @@ static size_t value_count(const fv_net *net) {
     return count;
 }
 
-fv_status fv_net_build_empty(fv_net *net, size_t most) {
+fv_status fv_net_build_in_file(fv_net *net, size_t most) {
     if (!net)
         return fv_fail(FV_MEMORY, "there is no net (fv_net_new() failed)");
     if (net->status != FV_OK)
@@ -72,12 +72,19 @@ fv_status fv_net_build_empty(fv_net *net, size_t most) {
     if (value_count(net) > most)
         return fv_fail(FV_FORMAT, "%s: the net has %zu weights, but the file holds at most %zu",
                        net->source ? net->source : "net", value_count(net), most);
-    net->weights = fv_alloc(net->weight_size, sizeof(real));
-    if (!net->weights)
-        return fv_fail_in(FV_MEMORY, "weights of the net");
     fv_net_find_outputs(net);
     net->built = true;
     return FV_OK;
+}
+
+fv_status fv_net_build_empty(fv_net *net, size_t most) {
+    bool built = net && net->built;
+    fv_status status = fv_net_build_in_file(net, most);
+    if (status || built)
+        return status;
+    net->weights = fv_alloc(net->weight_size, sizeof(real));
+    net->built = net->weights != NULL;
+    return net->built ? FV_OK : fv_fail_in(FV_MEMORY, "weights of the net");
 }
 
 fv_status fv_net_build(fv_net *net) {
@@ -214,18 +221,19 @@ static fv_status draw_weight(const fv_weight *weight, fv_random *random, real *v
 fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
     if (!net->built)
         return fv_fail(FV_INVALID, "the net is not built yet: call fv_net_build() first");
+    fv_status status = fv_net_read_weights(net);
     uint32_t stream = 0;
-    for (int n = 0; n < net->count; n++)
+    for (int n = 0; !status && n < net->count; n++)
         for (int w = 0; w < net->nodes[n].weight_count; w++, stream++) {
             const fv_weight *weight = &net->nodes[n].weights[w];
             fv_random random;
             fv_random_start(&random, seed, FV_PURPOSE_INIT, stream);
-            fv_status status = draw_weight(weight, &random, net->weights + weight->offset);
+            status = draw_weight(weight, &random, net->weights + weight->offset);
             if (status)
                 return fv_fail_in(status, "the weights of %s", net->nodes[n].name);
         }
-    net->initialized = true;
-    return FV_OK;
+    net->initialized |= !status;
+    return status;
 }
 
 void fv_set_train_options(fv_net *net, const fv_train_options *options) {

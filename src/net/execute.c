@@ -44,6 +44,15 @@ static const fv_node_plan *root_of(const fv_plan *plan, int node) {
 /* ---- Filling a call
  * ------------------------------------------------------------------------------ */
 
+/* Of a weight that is not spent. */
+static real *kept_weight(const fv_runner *r, int n, int w) {
+    const fv_plan *plan = &r->plan;
+    if (plan->nodes[n].layer.spent[w])
+        return NULL;
+    return plan->from_file ? (real *)(r->arena + plan->nodes[n].weights[w])
+                           : plan->net->weights + plan->net->nodes[n].weights[w].offset;
+}
+
 static void point_weights(const pass *p, const stand *at, int n, fv_call *call) {
     const fv_plan *plan = &p->runner->plan;
     const fv_node *node = &plan->net->nodes[n];
@@ -56,7 +65,7 @@ static void point_weights(const pass *p, const stand *at, int n, fv_call *call) 
                    s->weights;
     }
     for (int w = 0; w < node->weight_count; w++) {
-        call->weights[w] = plan->net->weights + node->weights[w].offset;
+        call->weights[w] = kept_weight(p->runner, n, w);
         call->weight_gradients[w] = sums ? sums + node->weights[w].offset : NULL;
     }
 }
@@ -73,6 +82,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .setting = &own->setting,
                     .samples = at->count,
                     .input_count = node->input_count,
+                    .weight_count = node->weight_count,
                     .out_shape = &own->shape,
                     .out = buffer_at(r, &root_of(plan, n)->output, at),
                     .out_gradient = buffer_at(r, &root_of(plan, n)->gradient, at),
@@ -267,20 +277,69 @@ void fv_runner_backward(fv_runner *runner, const fv_samples *samples) {
     }
 }
 
-void fv_runner_pack(fv_runner *runner) {
-    const fv_samples none = {0};
-    for (int n = 0; n < runner->plan.net->count; n++) {
-        const fv_layer_type *type = runner->plan.net->nodes[n].type;
-        const stand at = {0};
-        pass p = {.runner = runner,
-                  .samples = &none,
-                  .segment = &runner->plan.segments[runner->plan.nodes[n].segment]};
-        if (!type->pack || !runner->plan.nodes[n].runs)
-            continue;
-        fv_call call = make_call(&p, &at, n);
-        call.pool = runner->pool;
-        type->pack(&call);
+/* ---- Packing
+ * --------------------------------------------------------------------------------------- */
+
+/* The node's weights from the net's file (or their part for these outputs): those that are spent
+ * into the room for staging. */
+static fv_status read_weights(const fv_runner *r, int n, fv_call *call) {
+    const fv_plan *plan = &r->plan;
+    const fv_node *node = &plan->net->nodes[n];
+    size_t staged = 0;
+    for (int w = 0; w < node->weight_count; w++) {
+        fv_weight some = node->weights[w];
+        if (plan->nodes[n].layer.slice)
+            some = fv_weight_outputs(&node->weights[w], (size_t)call->first_output,
+                                     (size_t)call->outputs);
+        real *values = kept_weight(r, n, w);
+        if (!values) {
+            values = (real *)(r->arena + plan->staging + staged);
+            staged += fv_round_up(some.count * sizeof(real), 64);
+        }
+        fv_status status =
+            fv_weight_read(plan->net, &some, r->pool, thread_block(r, 0) + plan->reading,
+                           plan->thread_bytes, values);
+        if (status)
+            return status;
+        call->weights[w] = values;
     }
+    return FV_OK;
+}
+
+static fv_status pack_node(fv_runner *runner, int n) {
+    const fv_plan *plan = &runner->plan;
+    const fv_node *node = &plan->net->nodes[n];
+    const fv_samples none = {0};
+    const stand at = {0};
+    pass p = {.runner = runner,
+              .samples = &none,
+              .segment = &plan->segments[plan->nodes[n].segment]};
+    fv_call call = make_call(&p, &at, n);
+    int slice = plan->from_file ? plan->nodes[n].layer.slice : 0;
+    int end = node->weight_count ? (int)node->weights[0].spec.size[0] : 0;
+    fv_status status = FV_OK;
+    call.pool = runner->pool;
+    do {
+        call.first_output += call.outputs;
+        int left = end - call.first_output;
+        call.outputs = slice && slice < left ? slice : left;
+        for (int w = 0; w < node->weight_count && !plan->from_file; w++)
+            call.weights[w] = plan->net->weights + node->weights[w].offset;
+        if (plan->from_file)
+            status = read_weights(runner, n, &call);
+        if (!status && node->type->pack)
+            node->type->pack(&call);
+    } while (!status && slice && call.first_output + call.outputs < end);
+    return status;
+}
+
+fv_status fv_runner_pack(fv_runner *runner) {
+    const fv_plan *plan = &runner->plan;
+    fv_status status = FV_OK;
+    for (int n = 0; !status && n < plan->net->count; n++)
+        if (plan->nodes[n].runs)
+            status = pack_node(runner, n);
+    return status || !plan->from_file ? status : fv_file_unchanged(&plan->net->file);
 }
 
 /* ---- Opening and asking

@@ -28,8 +28,9 @@ fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_opt
                          fv_pool *pool, bool profile);
 void fv_runner_close(fv_runner *runner, bool own_pool);
 
-/* Rearranges the weights for the kernels: once for inference, before each step in training. */
-void fv_runner_pack(fv_runner *runner);
+/* Rearranges the weights for the kernels: once for inference, before each step in training. Fails
+ * only where they are in the net's file. */
+fv_status fv_runner_pack(fv_runner *runner);
 void fv_runner_forward(fv_runner *runner, const fv_samples *samples);
 /* From the gradient of the last output to all weight gradients (summed over the samples). */
 void fv_runner_backward(fv_runner *runner, const fv_samples *samples);

@@ -30,6 +30,7 @@ void fv_net_free(fv_net *net) {
     fv_free(net->losses);
     fv_free(net->metrics);
     fv_free(net->weights);
+    fv_file_close(&net->file);
     fv_free(net->source);
     fv_free(net->message);
     fv_free(net);
@@ -337,7 +338,10 @@ fv_status fv_net_acquire(fv_net *net, bool exclusive) {
             return fv_fail(FV_BUSY, "the net is %s (free that first)",
                            users < 0 ? "being trained" : "used by a session");
     } while (!atomic_compare_exchange_weak(&net->users, &users, exclusive ? -1 : users + 1));
-    return FV_OK;
+    fv_status status = exclusive ? fv_net_read_weights(net) : FV_OK;
+    if (status)
+        fv_net_release(net, true);
+    return status;
 }
 
 void fv_net_release(fv_net *net, bool exclusive) {
@@ -345,62 +349,4 @@ void fv_net_release(fv_net *net, bool exclusive) {
         atomic_store(&net->users, 0);
     else
         atomic_fetch_sub(&net->users, 1);
-}
-
-/* ---- Weights in files
- * ------------------------------------------------------------------------------ */
-
-int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]) {
-    const fv_weight_spec *spec = &weight->spec;
-    for (int i = 0; i < spec->rank; i++)
-        size[i] = spec->size[i];
-    if (!spec->flat)
-        return spec->rank;
-    size[1] = weight->count / spec->size[0];
-    return 2;
-}
-
-/* The stored array in order, one run along its last axis after another. */
-typedef struct walk {
-    int rank;
-    size_t size[FV_MAX_RANK], step[FV_MAX_RANK]; /* of the stored axes; steps in the file */
-    size_t at[FV_MAX_RANK], place;               /* of the run's first value in the file */
-} walk;
-
-static walk begin_walk(const fv_weight_spec *spec) {
-    walk w = {.rank = spec->rank};
-    for (int i = 0; i < spec->rank; i++) {
-        w.size[i] = spec->size[spec->axes[i]];
-        w.step[i] = 1;
-        for (int j = spec->axes[i] + 1; j < spec->rank; j++)
-            w.step[i] *= spec->size[j];
-    }
-    return w;
-}
-
-/* On to the next run, as an odometer turns. */
-static void next_run(walk *w) {
-    for (int i = w->rank - 2; i >= 0; i--) {
-        w->place += w->step[i];
-        if (++w->at[i] < w->size[i])
-            return;
-        w->place -= w->step[i] * w->size[i];
-        w->at[i] = 0;
-    }
-}
-
-void fv_weight_to_file(const fv_weight *weight, const real *values, float *file) {
-    walk w = begin_walk(&weight->spec);
-    size_t run = w.size[w.rank - 1], step = w.step[w.rank - 1];
-    for (size_t i = 0; i < weight->count; i += run, next_run(&w))
-        for (size_t j = 0; j < run; j++)
-            file[w.place + j * step] = (float)values[i + j];
-}
-
-void fv_weight_from_file(const fv_weight *weight, const float *file, real *values) {
-    walk w = begin_walk(&weight->spec);
-    size_t run = w.size[w.rank - 1], step = w.step[w.rank - 1];
-    for (size_t i = 0; i < weight->count; i += run, next_run(&w))
-        for (size_t j = 0; j < run; j++)
-            values[i + j] = (real)file[w.place + j * step];
 }

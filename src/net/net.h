@@ -3,14 +3,16 @@
 #ifndef FV_NET_NET_H
 #define FV_NET_NET_H
 
+#include "base/file.h"
 #include "layers/layer.h"
 #include "net/lookup.h"
 #include <stdatomic.h>
 
 typedef struct fv_weight {
     fv_weight_spec spec;
-    size_t count;  /* values */
-    size_t offset; /* of the first value in net->weights; a multiple of 16 */
+    size_t count;   /* values */
+    size_t offset;  /* of the first value in net->weights; a multiple of 16 */
+    size_t file_at; /* of the first byte in net->file: floats in the file's order */
 } fv_weight;
 
 typedef struct fv_node {
@@ -58,8 +60,9 @@ struct fv_net {
     char *message;
     bool built;
     bool initialized; /* weights were drawn with a seed, loaded or trained */
-    real *weights;    /* weight_size values, see fv_weight.offset */
+    real *weights;    /* weight_size values, see fv_weight.offset; NULL: they are in `file` */
     size_t weight_size;
+    fv_file file;       /* open until the weights are read into memory, see weight_file.c */
     char **class_names; /* class_count of them; NULL: not known */
     int class_count;
     atomic_int users; /* sessions and trainers alive; -1 while training */
@@ -76,9 +79,11 @@ const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]
 int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const int *inputs,
                int input_count, const void *options, int line, int column);
 
-/* fv_net_build() for a net whose weights are read from a file that holds at most `most` of them:
- * they are not drawn, and a text that promises more is FV_FORMAT. */
+/* fv_net_build() for a net whose weights come from a file that holds at most `most` of them: they
+ * are not drawn, and a text that promises more is FV_FORMAT. */
 fv_status fv_net_build_empty(fv_net *net, size_t most);
+/* The same without memory for them: fv_net_leave_in_file() comes next. */
+fv_status fv_net_build_in_file(fv_net *net, size_t most);
 
 /* FV_OK when the output of each layer but the last is read by a layer, judged by a loss or metric,
  * or an output of the net; else FV_INVALID and the first that is not. */
@@ -101,7 +106,7 @@ bool fv_net_is_output(const fv_net *net, int n);
 /* Adds to the needed nodes all that they read, and what those read ... */
 void fv_net_mark_needed(const fv_net *net, bool *needed);
 
-/* FV_OK and one more user (exclusive: the only one), or FV_BUSY. */
+/* FV_OK and one more user (exclusive: the only one, who has the weights in memory), or FV_BUSY. */
 fv_status fv_net_acquire(fv_net *net, bool exclusive);
 void fv_net_release(fv_net *net, bool exclusive);
 
@@ -111,6 +116,28 @@ int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]);
 /* Weight <-> array in the file's order (float, rank and sizes of the spec). */
 void fv_weight_to_file(const fv_weight *weight, const real *values, float *file);
 void fv_weight_from_file(const fv_weight *weight, const float *file, real *values);
+
+/* ---- Weights that stay in their file until they are wanted (weight_file.c) ---------------------
+ *
+ * Of any format that holds them as little-endian floats in the file's order, each at its
+ * fv_weight.file_at. */
+
+/* The weights of a net that was built without memory for them are in `file`, which it takes over.
+ */
+void fv_net_leave_in_file(fv_net *net, fv_file *file);
+/* Reads them into net->weights and closes the file. For whoever has the net alone. */
+fv_status fv_net_read_weights(fv_net *net);
+
+/* A weight's values in the library's order, from the net's file into `values`. Each thread of the
+ * pool (NULL: the caller's) has `stride` bytes of `buffers`: FV_READ_BYTES or, if that is less, a
+ * float for each value. */
+enum { FV_READ_BYTES = 256 << 10 };
+fv_status fv_weight_read(const fv_net *net, const fv_weight *weight, fv_pool *pool,
+                         unsigned char *buffers, size_t stride, real *values);
+/* Outputs [first, first + count) of a weight (of the file's first axis) as a weight of its own. */
+fv_weight fv_weight_outputs(const fv_weight *weight, size_t first, size_t count);
+/* Its values in the file's order, from the file or from memory. */
+fv_status fv_weight_values(const fv_net *net, const fv_weight *weight, float *file);
 
 /* ---- The .net text (parse.c, print.c) ----------------------------------------------------------
  */
@@ -184,7 +211,7 @@ typedef struct fv_net_text {
     fv_net_finder *find;         /* NULL: it may not use other nets */
     const char *const *settings; /* "conv1.filters=8", "train.lr=0.1", "depth=56": made first */
     int setting_count;
-    bool empty; /* the weights come from a file, which holds at most so many: fv_net_build_empty */
+    bool in_file; /* the weights stay in a file that holds at most so many: fv_net_build_in_file */
     size_t most_weights;
 } fv_net_text;
 
@@ -192,7 +219,7 @@ fv_net *fv_net_read(const fv_net_text *text);
 /* Of a text that uses no other net. */
 fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
                           const char *const *settings, int setting_count);
-/* The same for a model file, whose weights come next. */
+/* The same for a model file, whose weights come next: see fv_net_build_in_file. */
 fv_net *fv_net_parse_model(const char *text, size_t size, const char *name,
                            const char *const *settings, int setting_count, size_t most_weights);
 

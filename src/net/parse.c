@@ -109,7 +109,7 @@ fv_net *fv_net_read(const fv_net_text *text) {
     }
     if (status == FV_OK) {
         status =
-            text->empty ? fv_net_build_empty(p->net, text->most_weights) : fv_net_build(p->net);
+            text->in_file ? fv_net_build_in_file(p->net, text->most_weights) : fv_net_build(p->net);
     }
     fv_net *net = p->net;
     close_texts(p);
@@ -137,6 +137,6 @@ fv_net *fv_net_parse_model(const char *text, size_t size, const char *name,
                                       .name = name,
                                       .settings = settings,
                                       .setting_count = setting_count,
-                                      .empty = true,
+                                      .in_file = true,
                                       .most_weights = most_weights});
 }

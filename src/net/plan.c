@@ -1,12 +1,13 @@
 /* Makes the plan: shapes, segments, what each layer needs, and a place for all of it. Time is
- * counted in steps: forward of node n is n, the loss is N (the number of nodes), backward of
- * node n is 2N - n. See plan.h. */
+ * counted in steps: packing is -1, forward of node n is n, the loss is N (the number of nodes),
+ * backward of node n is 2N - n. See plan.h. */
 #include "net/plan.h"
 #include "net/layout.h"
 #include <limits.h>
 #include <string.h>
 
 enum {
+    PACKING = -1, /* the step before all others */
     MAX_UNITS = 32,
     MIN_UNITS = 4,
     MAX_THREADS = 4096,
@@ -331,7 +332,7 @@ static void place_notes(placing *at, int node) {
     extend_segment(plan, &kept, p->segment, false);
     extend_segment(plan, &kept, p->segment, true);
     fv_layout_add(&at->batch, layer->kept * (size_t)plan->batch, kept.first, kept.last, &p->kept);
-    fv_layout_add(&at->batch, layer->packed, 0, 2 * plan->net->count + 1, &p->packed);
+    fv_layout_add(&at->batch, layer->packed, PACKING, 2 * plan->net->count + 1, &p->packed);
     fv_layout_add(&at->thread, layer->scratch, forward, forward, &p->scratch[0]);
     fv_layout_add(&at->batch, layer->shared, forward, forward, &p->shared[0]);
     if (!plan->training)
@@ -341,6 +342,45 @@ static void place_notes(placing *at, int node) {
     life held = {.first = backward, .last = backward};
     extend_segment(plan, &held, p->segment, true);
     fv_layout_add(&at->thread, layer->held, held.first, held.last, &p->held);
+}
+
+/* Values of the layer's weights that are staged together. */
+static size_t staged_bytes(const fv_node *node, const fv_layer_plan *layer) {
+    size_t bytes = 0;
+    for (int w = 0; w < node->weight_count; w++) {
+        size_t outputs = node->weights[w].spec.size[0], count = node->weights[w].count;
+        if (layer->slice && (size_t)layer->slice < outputs)
+            count = count / outputs * (size_t)layer->slice;
+        bytes += layer->spent[w] ? fv_round_up(count * sizeof(real), 64) : 0;
+    }
+    return bytes;
+}
+
+/* Weights that are in the net's file: those that the layer reads again are kept in the arena; those
+ * that it only packs share one room, which is free for activations afterwards. */
+static void place_weights(placing *at) {
+    fv_plan *plan = at->plan;
+    const fv_net *net = plan->net;
+    size_t staging = 0, largest = 0;
+    for (int n = 0; n < net->count; n++) {
+        const fv_node *node = &net->nodes[n];
+        fv_node_plan *p = &plan->nodes[n];
+        if (!p->runs)
+            continue;
+        size_t staged = staged_bytes(node, &p->layer);
+        staging = staged > staging ? staged : staging;
+        for (int w = 0; w < node->weight_count; w++) {
+            size_t count = node->weights[w].count;
+            largest = count > largest ? count : largest;
+            if (!p->layer.spent[w])
+                fv_layout_add(&at->batch, count * sizeof(real), PACKING, 2 * net->count + 1,
+                              &p->weights[w]);
+        }
+    }
+    size_t most = FV_READ_BYTES / sizeof(float);
+    fv_layout_add(&at->batch, staging, PACKING, PACKING, &plan->staging);
+    fv_layout_add(&at->thread, (largest < most ? largest : most) * sizeof(float), PACKING, PACKING,
+                  &plan->reading);
 }
 
 static void choose_groups(fv_plan *plan) {
@@ -385,6 +425,8 @@ static fv_status place_all(fv_plan *plan) {
         place_segment_sums(&at, &plan->segments[i]);
     if (plan->training)
         fv_layout_add(&at.batch, net->weight_size * sizeof(real), 0, end, &plan->gradients);
+    if (plan->from_file)
+        place_weights(&at);
     fv_status status = fv_layout_place(&at.thread, &plan->thread_bytes);
     fv_status other = fv_layout_place(&at.batch, &plan->threads_at);
     size_t blocks;
@@ -398,17 +440,30 @@ static fv_status place_all(fv_plan *plan) {
 /* ---- The sum
  * ------------------------------------------------------------------------------------------ */
 
+/* Weights from a file that the arena keeps. */
+static size_t kept_weights(const fv_plan *plan) {
+    size_t bytes = 0;
+    for (int n = 0; n < plan->net->count; n++)
+        for (int w = 0; w < plan->net->nodes[n].weight_count; w++)
+            if (plan->nodes[n].runs && !plan->nodes[n].layer.spent[w])
+                bytes += fv_round_up(plan->net->nodes[n].weights[w].count * sizeof(real), 64);
+    return bytes;
+}
+
 /* What of the arena is what: activations are the rest of it, which the layout shares. */
 static void count_memory(fv_plan *plan) {
     fv_memory *m = &plan->memory;
-    m->weights = plan->net->weight_size * sizeof(real);
+    size_t all = plan->net->weight_size * sizeof(real);
+    m->weights = plan->from_file ? kept_weights(plan) : all;
     for (int n = 0; n < plan->net->count; n++)
         m->packed += fv_round_up(plan->nodes[n].layer.packed, 64);
     if (plan->training)
-        m->gradients = fv_round_up(m->weights, 64);
+        m->gradients = fv_round_up(all, 64);
     m->scratch = plan->thread_bytes * (size_t)plan->threads;
     m->activations = plan->threads_at - m->packed - m->gradients;
-    m->total = m->weights + plan->arena_bytes;
+    if (plan->from_file)
+        m->activations -= m->weights;
+    m->total = plan->arena_bytes + (plan->from_file ? 0 : m->weights);
 }
 
 fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bool *before) {
@@ -528,6 +583,7 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .training = options->training,
                       .exact = options->exact,
                       .frozen = options->frozen,
+                      .from_file = !net->weights && (!options->training || options->frozen),
                       .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;
     if (!status)

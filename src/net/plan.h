@@ -35,6 +35,7 @@ typedef struct fv_node_plan {
     fv_buffer tap;                    /* copy of the output before its activation, when asked for */
     bool tapped;                      /* its output must last until the next run */
     size_t kept, packed;              /* offsets of what the layer asked for */
+    size_t weights[FV_MAX_WEIGHTS];   /* plan.from_file: of those that are not spent */
     size_t scratch[2], shared[2];     /* ... in the forward and in the backward pass */
     size_t held;
 } fv_node_plan;
@@ -57,10 +58,13 @@ typedef struct fv_plan {
     int batch, threads;
     bool training, exact;
     bool input_gradient, frozen; /* see fv_plan_options */
+    bool from_file;              /* the net's weights are in its file: see place_weights() */
     fv_node_plan *nodes;
     fv_segment *segments;
     int segment_count;
     size_t gradients;                /* offset of net->weight_size sums (training) */
+    size_t staging, reading;         /* from_file: room for a layer's weights while it packs them;
+                                        in a thread's block, for what it reads of the file */
     size_t threads_at, thread_bytes; /* offset of the threads' blocks, and the size of one */
     size_t arena_bytes;
     fv_memory memory;

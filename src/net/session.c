@@ -37,11 +37,10 @@ fv_session *fv_session_new(const fv_net *net, const fv_session_options *options)
         return NULL;
     }
     session->net = counted;
-    if (open_session(session, options ? options : &defaults)) {
+    if (open_session(session, options ? options : &defaults) || fv_runner_pack(&session->runner)) {
         fv_session_free(session);
         return NULL;
     }
-    fv_runner_pack(&session->runner);
     return session;
 }
 

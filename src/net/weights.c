@@ -40,8 +40,7 @@ fv_status fv_get_weight(const fv_net *net, int index, float *values) {
     const fv_weight *weight = find_weight(net, index, &node);
     if (!weight)
         return FV_INVALID;
-    fv_weight_to_file(weight, net->weights + weight->offset, values);
-    return FV_OK;
+    return fv_weight_values(net, weight, values);
 }
 
 fv_status fv_set_weight(fv_net *net, int index, const float *values) {

@@ -88,9 +88,7 @@ static fv_status open_runner(fv_evaluator *e, const fv_net *net, int batch, int 
                                .outputs = none};
     options.loss_count = fv_metrics_plan(&e->metrics, losses, e->objective.loss_count);
     fv_status status = fv_runner_open(&e->runner, net, &options, pool, false);
-    if (!status)
-        fv_runner_pack(&e->runner);
-    return status;
+    return status ? status : fv_runner_pack(&e->runner);
 }
 
 /* confusion: counts of classes x classes instead of the net's metrics; NULL: not wanted. */
@@ -122,8 +120,8 @@ void fv_evaluator_close(fv_evaluator *e) {
     *e = (fv_evaluator){0};
 }
 
-void fv_evaluator_refresh(fv_evaluator *e) {
-    fv_runner_pack(&e->runner);
+fv_status fv_evaluator_refresh(fv_evaluator *e) {
+    return fv_runner_pack(&e->runner);
 }
 
 static void run_net(fv_evaluator *e, const fv_batch *batch) {

@@ -358,10 +358,10 @@ static fv_status save_checkpoint(const fit *f) {
 static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     fv_score score;
     fv_field fields[FV_MOST_FIELDS];
-    fv_evaluator_refresh(&f->evaluator);
+    fv_status status = fv_evaluator_refresh(&f->evaluator);
     /* Validation bound it to the fields of other data. */
-    fv_status status =
-        fv_objective_bind(&f->evaluator.objective, fields, fv_data_fields(f->data, fields));
+    if (!status)
+        status = fv_objective_bind(&f->evaluator.objective, fields, fv_data_fields(f->data, fields));
     if (!status)
         status = fv_evaluator_batch(&f->evaluator, batch, &score);
     if (status)
@@ -392,8 +392,9 @@ static fv_status validate(fit *f, fv_score *score) {
     real *own = f->net->weights;
     if (f->trainer->average)
         f->net->weights = f->trainer->average;
-    fv_evaluator_refresh(&f->evaluator);
-    fv_status status = fv_evaluator_data(&f->evaluator, f->validate, score);
+    fv_status status = fv_evaluator_refresh(&f->evaluator);
+    if (!status)
+        status = fv_evaluator_data(&f->evaluator, f->validate, score);
     fv_run_position *p = &f->position;
     if (!status && score->loss < p->best_loss) {
         p->best_loss = score->loss;

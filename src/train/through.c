@@ -104,8 +104,10 @@ static fv_status open_runner(fv_through *t, const fv_judged *judged, const fv_ru
         close_runner(t);
         return FV_MEMORY;
     }
-    fv_runner_pack(&t->runner);
-    return FV_OK;
+    status = fv_runner_pack(&t->runner);
+    if (status)
+        close_runner(t);
+    return status;
 }
 
 static fv_samples samples_at(fv_through *t, const real *values, size_t sample, int count) {

@@ -273,7 +273,7 @@ fv_status fv_evaluator_open(fv_evaluator *evaluator, const fv_net *net, int batc
                             bool exact, fv_pool *pool);
 void fv_evaluator_close(fv_evaluator *evaluator);
 /* Takes in the net's present weights. */
-void fv_evaluator_refresh(fv_evaluator *evaluator);
+fv_status fv_evaluator_refresh(fv_evaluator *evaluator);
 /* The losses of one batch, to whose fields the objective is bound; no metrics. */
 fv_status fv_evaluator_batch(fv_evaluator *evaluator, const fv_batch *batch, fv_score *score);
 /* Losses and metrics over a data set, to whose fields both are bound first. */

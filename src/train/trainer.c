@@ -141,9 +141,10 @@ static int find_broken_output(fv_trainer *t, const fv_samples *samples) {
     for (int n = 0; n < t->net->count; n++)
         names[n] = t->net->nodes[n].name;
     if (fv_runner_open(&runner, t->net, &options, t->runner.pool, false) == FV_OK) {
-        fv_runner_pack(&runner);
-        fv_runner_forward(&runner, samples);
-        for (int n = t->net->count - 1; n >= 0; n--)
+        bool packed = fv_runner_pack(&runner) == FV_OK;
+        if (packed)
+            fv_runner_forward(&runner, samples);
+        for (int n = t->net->count - 1; packed && n >= 0; n--)
             if (!runner.plan.kernels->all_finite(fv_shape_count(&runner.plan.nodes[n].shape) *
                                                      (size_t)samples->count,
                                                  fv_runner_output(&runner, n, false)))
@@ -179,9 +180,11 @@ fv_status fv_trainer_add(fv_trainer *t, const fv_batch *batch, fv_score *score) 
                           .seed = t->seed,
                           .epochs = batch->epochs,
                           .indices = batch->indices};
-    fv_runner_pack(&t->runner);
+    fv_status status = fv_runner_pack(&t->runner);
+    if (status)
+        return status;
     fv_runner_forward(&t->runner, &samples);
-    fv_status status = fv_objective_run(&t->objective, &t->runner, batch, true, score);
+    status = fv_objective_run(&t->objective, &t->runner, batch, true, score);
     if (status)
         return status;
     score->loss += fv_update_penalty(t);
