@@ -65,7 +65,7 @@ static int make_samples(benchmark *bench) {
     if (input_varies(bench->net))
         return fail_with(bench->call, "the input's sizes vary (*): there is no size to time");
     fv_layer_info last;
-    if (last_layer(bench->net, &last))
+    if (main_output(bench->net, &last))
         return fail(bench->call);
     size_t batch = (size_t)bench->batch, count;
     if (__builtin_mul_overflow(batch, fv_shape_count(&shape), &count))
@@ -100,7 +100,7 @@ static int bench_open(benchmark *bench) {
         fv_layer_info info;
         if (fv_layer_describe(bench->net, i, &info))
             return fail(bench->call);
-        bench->macs += info.macs;
+        bench->macs += info.training_only && !options->train ? 0 : info.macs;
     }
     int status = make_samples(bench);
     if (status)

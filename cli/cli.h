@@ -77,7 +77,9 @@ bool is_model_file(const char *path);
  * with models_free() in either case (nets[] starts as NULLs). */
 int models_load(const cli_call *call, const char *const *paths, int count, fv_net **nets);
 void models_free(fv_net **nets, int count);
-fv_status last_layer(const fv_net *net, fv_layer_info *info);
+/* The layer of that name; the one whose output is the net's main output. */
+fv_status find_layer(const fv_net *net, const char *name, fv_layer_info *info);
+fv_status main_output(const fv_net *net, fv_layer_info *info);
 bool input_varies(const fv_net *net); /* a size of its input is `*` */
 /* The input shape of a net with sizes that vary, for a sample of shape `sample`. */
 fv_shape input_shape_for(const fv_net *net, const fv_shape *sample);

@@ -131,8 +131,18 @@ void models_free(fv_net **nets, int count) {
         fv_net_free(nets[i]);
 }
 
-fv_status last_layer(const fv_net *net, fv_layer_info *info) {
-    return fv_layer_describe(net, fv_layer_count(net) - 1, info);
+fv_status find_layer(const fv_net *net, const char *name, fv_layer_info *info) {
+    fv_status status = FV_INVALID;
+    for (int i = 0; status == FV_INVALID && i < fv_layer_count(net); i++) {
+        fv_status described = fv_layer_describe(net, i, info);
+        if (described || strcmp(info->name, name) == 0)
+            status = described;
+    }
+    return status;
+}
+
+fv_status main_output(const fv_net *net, fv_layer_info *info) {
+    return find_layer(net, fv_output_name(net, fv_output_count(net) - 1), info);
 }
 
 bool input_varies(const fv_net *net) {

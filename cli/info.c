@@ -25,7 +25,17 @@ static const cli_option info_table[] = {
     {0},
 };
 
-enum { DEFAULT_TRAINING_BATCH = 32, TABLE_COLUMNS = 100, LONGEST_NAME = 24 };
+enum {
+    DEFAULT_TRAINING_BATCH = 32,
+    VALUE_BYTES = 4,
+    TABLE_COLUMNS = 100,
+    LONGEST_NAME = 20,
+    SHORTEST_NAME = 11,
+    SHORTEST_LAYER = 25, /* "separable_conv 256 3x3...": with its kernel */
+};
+
+/* Of layers that only train. */
+static const char training_mark[] = "*", marked_layers[] = "with layers marked *";
 
 /* Memory of inference and of training; not known where the input's sizes vary. */
 typedef struct net_memories {
@@ -34,9 +44,11 @@ typedef struct net_memories {
     fv_memory memory[2];
 } net_memories;
 
-/* Sums over the layers, of one sample. */
+/* Sums over the layers, of one sample; in training also over those that only train. */
 typedef struct net_costs {
     int64_t macs, activations;
+    int64_t training_parameters, training_macs;
+    int training_layers; /* that only train */
 } net_costs;
 
 static fv_status add_costs(const fv_net *net, net_costs *costs) {
@@ -45,8 +57,11 @@ static fv_status add_costs(const fv_net *net, net_costs *costs) {
         fv_status status = fv_layer_describe(net, i, &info);
         if (status)
             return status;
-        costs->macs += info.macs;
-        costs->activations += info.activations;
+        costs->training_parameters += info.parameters;
+        costs->training_macs += info.macs;
+        costs->training_layers += info.training_only;
+        costs->macs += info.training_only ? 0 : info.macs;
+        costs->activations += info.training_only ? 0 : info.activations;
     }
     return FV_OK;
 }
@@ -73,12 +88,22 @@ static int measure_memory(const cli_call *call, const fv_net *net, net_memories 
 
 /* The widths of the table's columns. */
 typedef struct table_widths {
-    int name, layer, output, parameters, macs;
+    int name, layer, output, parameters, macs, bytes;
 } table_widths;
+
+/* A row of the table, as text; NULL: an empty cell. */
+typedef struct table_row {
+    const char *name, *layer, *output, *parameters, *macs, *bytes;
+    bool marked;
+} table_row;
 
 static int wider(int width, const char *text) {
     int length = (int)strlen(text);
     return length > width ? length : width;
+}
+
+static int smaller(int a, int b) {
+    return a < b ? a : b;
 }
 
 /* "conv 32 3x3 relu" into text[128]. */
@@ -87,59 +112,128 @@ static void layer_text(const fv_layer_info *info, char text[128]) {
     snprintf(text, 128, "%s%s%s", info->type, detail ? " " : "", detail ? info->detail : "");
 }
 
+/* Of one sample's output; NULL where it has no memory of its own, or sizes vary. */
+static const char *bytes_text(const fv_layer_info *info, char text[32]) {
+    return info->activations ? count_text(info->activations * VALUE_BYTES, text) : NULL;
+}
+
 /* A column of text, its end left out where it is too long. */
 static void print_cell(const char *text, int width) {
-    if ((int)strlen(text) <= width)
-        printf("%-*s  ", width, text);
+    if (!text || (int)strlen(text) <= width)
+        printf("%-*s  ", width, text ? text : "");
     else
         printf("%.*s...  ", width - 3, text);
 }
 
-static void print_row(const table_widths *widths, const char *name, const char *layer,
-                      const char *output, const char *parameters, const char *macs) {
-    print_cell(name, widths->name);
-    print_cell(layer, widths->layer);
-    print_cell(output, widths->output);
-    printf("%*s  %*s\n", widths->parameters, parameters, widths->macs, macs);
+/* The same for a name: of a long one the middle is left out. */
+static void print_name(const char *name, bool marked, int width) {
+    int length = (int)strlen(name), room = width - marked, end = (room - 3) / 2;
+    const char *mark = marked ? training_mark : "";
+    char text[128];
+    if (length <= room)
+        snprintf(text, sizeof text, "%s%s", name, mark);
+    else
+        snprintf(text, sizeof text, "%.*s...%s%s", room - 3 - end, name, name + length - end, mark);
+    print_cell(text, width);
+}
+
+static void print_row(const table_widths *widths, const table_row *row) {
+    print_name(row->name, row->marked, widths->name);
+    print_cell(row->layer, widths->layer);
+    print_cell(row->output, widths->output);
+    printf("%*s  %*s", widths->parameters, row->parameters, widths->macs, row->macs);
+    if (row->bytes)
+        printf("  %*s", widths->bytes, row->bytes);
+    printf("\n");
 }
 
 /* Wide enough for every text, but for long names and layers, so that a row fits a page. */
-static table_widths choose_widths(const fv_net *net, int64_t macs) {
-    table_widths widths = {.name = 5, .layer = 5, .output = 6, .parameters = 10, .macs = 13};
+static table_widths choose_widths(const fv_net *net, const net_costs *costs) {
+    table_widths widths = {.name = 11, .layer = 5, .output = 6, .macs = 13, .bytes = 12};
     char text[128], number[32];
-    widths.parameters = wider(widths.parameters, count_text(fv_parameter_count(net), number));
-    widths.macs = wider(widths.macs, count_text(macs, number));
+    widths.parameters = wider(10, count_text(costs->training_parameters, number));
+    widths.macs = wider(widths.macs, count_text(costs->training_macs, number));
+    widths.bytes = wider(widths.bytes, count_text(costs->activations * VALUE_BYTES, number));
+    if (costs->training_layers > 0)
+        widths.layer = wider(widths.layer, marked_layers);
     for (int i = 0; i < fv_layer_count(net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(net, i, &info))
             continue;
         layer_text(&info, text);
         widths.layer = wider(widths.layer, text);
-        widths.name = wider(widths.name, info.name);
+        snprintf(text, sizeof text, "%s%s", info.name, info.training_only ? training_mark : "");
+        widths.name = wider(widths.name, text);
         widths.output = wider(widths.output, shape_text(&info.output, text));
     }
-    widths.name = widths.name < LONGEST_NAME ? widths.name : LONGEST_NAME;
-    int gaps = 2 * 4;
-    int left = TABLE_COLUMNS - gaps - widths.name - widths.output - widths.parameters - widths.macs;
-    widths.layer = widths.layer < left ? widths.layer : left;
+    int gaps = 2 * 5;
+    int left =
+        TABLE_COLUMNS - gaps - widths.output - widths.parameters - widths.macs - widths.bytes;
+    if (left < SHORTEST_NAME + SHORTEST_LAYER) /* numbers beyond reason */
+        left = SHORTEST_NAME + SHORTEST_LAYER;
+    int layer = smaller(widths.layer, SHORTEST_LAYER);
+    widths.name = smaller(widths.name, smaller(LONGEST_NAME, left - layer));
+    widths.layer = smaller(widths.layer, left - widths.name);
     return widths;
 }
 
+static void print_totals(const table_widths *widths, const fv_net *net, const net_costs *costs) {
+    char parameters[32], macs[32], bytes[32];
+    print_row(widths, &(table_row){.name = "total",
+                                   .parameters = count_text(fv_parameter_count(net), parameters),
+                                   .macs = count_text(costs->macs, macs),
+                                   .bytes = count_text(costs->activations * VALUE_BYTES, bytes)});
+    if (costs->training_layers == 0)
+        return;
+    print_row(widths, &(table_row){.name = "in training",
+                                   .layer = marked_layers,
+                                   .parameters = count_text(costs->training_parameters, parameters),
+                                   .macs = count_text(costs->training_macs, macs)});
+}
+
+/* "58.1 MiB" into text[32]. */
+static const char *size_text(int64_t values, char text[32]) {
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double size = (double)values * VALUE_BYTES / 1024;
+    int unit = 0;
+    for (; unit < 3 && size >= 1024; unit++)
+        size /= 1024;
+    snprintf(text, 32, "%.1f %s", size, units[unit]);
+    return text;
+}
+
+/* What a lecture calls the memory for computation, and that for the model: numbers of 4 bytes. */
+static void print_sizes(const fv_net *net, const net_costs *costs) {
+    char count[32], size[32];
+    if (costs->activations > 0)
+        printf("\nMemory for computation: %s activations of a sample x 4 bytes = %s.\n",
+               count_text(costs->activations, count), size_text(costs->activations, size));
+    else
+        printf("\nMemory for computation: not known, since the input's sizes vary (*).\n");
+    printf("Memory for parameters:  %s parameters x 4 bytes = %s.\n",
+           count_text(fv_parameter_count(net), count), size_text(fv_parameter_count(net), size));
+}
+
 static int print_layers(const cli_call *call, const fv_net *net, const net_costs *costs) {
-    table_widths widths = choose_widths(net, costs->macs);
-    print_row(&widths, "name", "layer", "output", "parameters", "multiply-adds");
-    char parameters[32], macs[32];
+    table_widths widths = choose_widths(net, costs);
+    print_row(&widths, &(table_row){"name", "layer", "output", "parameters", "multiply-adds",
+                                    "output bytes", false});
     for (int i = 0; i < fv_layer_count(net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(net, i, &info))
             return fail(call);
-        char layer[128], output[64];
+        char layer[128], output[64], parameters[32], macs[32], bytes[32];
         layer_text(&info, layer);
-        print_row(&widths, info.name, layer, shape_text(&info.output, output),
-                  count_text(info.parameters, parameters), count_text(info.macs, macs));
+        print_row(&widths, &(table_row){.name = info.name,
+                                        .marked = info.training_only,
+                                        .layer = layer,
+                                        .output = shape_text(&info.output, output),
+                                        .parameters = count_text(info.parameters, parameters),
+                                        .macs = count_text(info.macs, macs),
+                                        .bytes = bytes_text(&info, bytes)});
     }
-    print_row(&widths, "total", "", "", count_text(fv_parameter_count(net), parameters),
-              count_text(costs->macs, macs));
+    print_totals(&widths, net, costs);
+    print_sizes(net, costs);
     return EXIT_SUCCESS;
 }
 
@@ -206,6 +300,8 @@ static fv_status layers_json(cli_json *json, const fv_net *net) {
         put_json_end_array(json);
         put_json_integer(json, "parameters", info.parameters);
         put_json_integer(json, "macs", info.macs);
+        put_json_integer(json, "activations", info.activations);
+        put_json_bool(json, "training_only", info.training_only);
         put_json_end_object(json);
     }
     put_json_end_array(json);
@@ -219,6 +315,10 @@ static int print_json(const cli_call *call, const fv_net *net, const net_costs *
     put_json_integer(&json, "parameters", fv_parameter_count(net));
     put_json_integer(&json, "macs", costs->macs);
     put_json_integer(&json, "activations", costs->activations);
+    put_json_begin_object(&json, "training");
+    put_json_integer(&json, "parameters", costs->training_parameters);
+    put_json_integer(&json, "macs", costs->training_macs);
+    put_json_end_object(&json);
     put_json_begin_object(&json, "batch");
     put_json_integer(&json, "inference", memories->batch[0]);
     put_json_integer(&json, "training", memories->batch[1]);
@@ -283,9 +383,11 @@ const cli_verb verb_info = {
     .summary = "prints the layers of a net, its parameters, cost and memory",
     .usage = "NET|MODEL [options]",
     .details =
-        "Multiply-adds are those of one sample; bytes are exact for the batch and the number\n"
-        "of threads. JSON: parameters, macs, activations, batch, threads, memory {inference,\n"
-        "training}, layers; null where sizes that vary leave no answer.\n",
+        "Multiply-adds and output bytes are those of one sample; what a layer gives out without\n"
+        "memory of its own has no bytes. Layers marked * run in training only. --memory is exact\n"
+        "for the batch and the number of threads. JSON: parameters, macs, activations, training\n"
+        "{parameters, macs}, batch, threads, memory {inference, training}, layers; null where\n"
+        "sizes that vary leave no answer.\n",
     .options = info_table,
     .options_size = sizeof(info_options),
     .least_operands = 1,

@@ -115,6 +115,11 @@ void put_json_float(cli_json *json, const char *key, float value) {
     fputs(text, json->file);
 }
 
+void put_json_bool(cli_json *json, const char *key, bool value) {
+    start_value(json, key);
+    fputs(value ? "true" : "false", json->file);
+}
+
 void put_json_null(cli_json *json, const char *key) {
     start_value(json, key);
     fputs("null", json->file);

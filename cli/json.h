@@ -21,6 +21,7 @@ void put_json_integer(cli_json *json, const char *key, int64_t value);
 /* The shortest text that reads back as the same double or float; null where it is no number. */
 void put_json_number(cli_json *json, const char *key, double value);
 void put_json_float(cli_json *json, const char *key, float value);
+void put_json_bool(cli_json *json, const char *key, bool value);
 void put_json_null(cli_json *json, const char *key);
 void put_json_finish(cli_json *json); /* a final newline */
 

@@ -35,17 +35,24 @@ typedef struct ensemble_member {
     float *input;
 } ensemble_member;
 
+/* An output of the nets, and what the last file gave. */
+typedef struct net_output {
+    const char *name; /* in the first model */
+    bool classes;     /* it tells classes: a softmax over a plain vector */
+    bool main;        /* the last: its classes have names, and each model may call it its own way */
+    fv_shape shape;
+    size_t size;
+    double *mean; /* over the models */
+} net_output;
+
 typedef struct predict_run {
     const cli_call *call;
     const predict_options *options;
     int count;
     fv_net **nets;
     ensemble_member *members;
-    fv_layer_info last; /* of the first model, whose names are used */
-    bool classes;       /* it tells classes: a softmax over a plain vector */
-    fv_shape shape;     /* of the outputs of the last file */
-    size_t size;
-    double *mean;
+    int output_count;
+    net_output *outputs;
     char *set; /* the data set opened last, as NAME:SPLIT */
     fv_data *data;
 } predict_run;
@@ -55,11 +62,13 @@ static void predict_run_free(predict_run *run) {
         fv_session_free(run->members[i].session);
         free(run->members[i].input);
     }
+    for (int i = 0; i < run->output_count; i++)
+        free(run->outputs[i].mean);
     models_free(run->nets, run->count);
     fv_data_free(run->data);
     free(run->members);
+    free(run->outputs);
     free(run->nets);
-    free(run->mean);
     free(run->set);
 }
 
@@ -69,13 +78,41 @@ static int load_models(predict_run *run) {
     run->members = calloc((size_t)run->count, sizeof(ensemble_member));
     if (!run->nets || !run->members)
         return out_of_memory(call);
-    int status = models_load(call, call->operands, run->count, run->nets);
-    if (status)
-        return status;
-    if (last_layer(run->nets[0], &run->last))
-        return fail(call);
-    run->classes = run->last.output.rank == 0 &&
-                   (strcmp(run->last.type, "softmax") == 0 || strstr(run->last.detail, "softmax"));
+    return models_load(call, call->operands, run->count, run->nets);
+}
+
+/* Whether the layer is a softmax, or one is a word of its settings. */
+static bool ends_with_softmax(const fv_layer_info *info) {
+    static const char word[] = "softmax";
+    size_t length = strlen(word);
+    bool found = strcmp(info->type, word) == 0;
+    for (const char *at = info->detail; (at = strstr(at, word)); at += length)
+        found |= (at == info->detail || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0);
+    return found;
+}
+
+/* Those of the first model; the others must have as many. */
+static int list_outputs(predict_run *run) {
+    const cli_call *call = run->call;
+    const fv_net *net = run->nets[0];
+    int count = fv_output_count(net);
+    for (int i = 1; i < run->count; i++)
+        if (fv_output_count(run->nets[i]) != count)
+            return fail_with(call, "the models do not fit together: %s has %d outputs, %s has %d",
+                             call->operands[0], count, call->operands[i],
+                             fv_output_count(run->nets[i]));
+    run->outputs = calloc((size_t)count, sizeof *run->outputs);
+    if (!run->outputs)
+        return out_of_memory(call);
+    for (; run->output_count < count; run->output_count++) {
+        net_output *output = &run->outputs[run->output_count];
+        fv_layer_info info;
+        output->name = fv_output_name(net, run->output_count);
+        if (find_layer(net, output->name, &info))
+            return fail(call);
+        output->classes = info.output.rank == 0 && ends_with_softmax(&info);
+        output->main = run->output_count == count - 1;
+    }
     return EXIT_SUCCESS;
 }
 
@@ -146,27 +183,29 @@ static int member_prepare(predict_run *run, int index, const fv_shape *shape) {
     return member->session ? EXIT_SUCCESS : fail(run->call);
 }
 
-/* Adds one model's outputs to the sum. */
-static int add_outputs(predict_run *run, int index) {
+/* Adds what model `index` gives to the mean. */
+static int add_output(predict_run *run, net_output *output, int index) {
+    const cli_call *call = run->call;
     fv_shape shape;
-    const float *output = fv_session_output(run->members[index].session, NULL, &shape);
-    if (!output)
-        return fail(run->call);
+    const float *values =
+        fv_session_output(run->members[index].session, output->main ? NULL : output->name, &shape);
+    if (!values)
+        return fail_with(call, "%s: %s", call->operands[index], fv_error_message());
     if (index == 0) {
-        run->shape = shape;
-        run->size = fv_shape_count(&shape);
-        free(run->mean);
-        run->mean = calloc(run->size, sizeof(double));
-        if (!run->mean)
-            return out_of_memory(run->call);
-    } else if (!same_shape(&shape, &run->shape)) {
+        output->shape = shape;
+        output->size = fv_shape_count(&shape);
+        free(output->mean);
+        output->mean = calloc(output->size, sizeof(double));
+        if (!output->mean)
+            return out_of_memory(call);
+    } else if (!same_shape(&shape, &output->shape)) {
         char first[64], other[64];
-        return fail_with(run->call, "the models do not fit together: %s gives %s, %s gives %s",
-                         run->call->operands[0], shape_text(&run->shape, first),
-                         run->call->operands[index], shape_text(&shape, other));
+        return fail_with(call, "the models do not fit together: %s of %s is %s, of %s %s",
+                         output->name, call->operands[0], shape_text(&output->shape, first),
+                         call->operands[index], shape_text(&shape, other));
     }
-    for (size_t i = 0; i < run->size; i++)
-        run->mean[i] += (double)output[i] / run->count;
+    for (size_t i = 0; i < output->size; i++)
+        output->mean[i] += (double)values[i] / run->count;
     return EXIT_SUCCESS;
 }
 
@@ -181,7 +220,8 @@ static int predict_values(predict_run *run, const fv_shape *from, const float *v
         if (fv_fit_picture(net, from, values, &shape, member->input) ||
             fv_session_run(member->session, member->input, 1))
             return fail(run->call);
-        status = add_outputs(run, i);
+        for (int o = 0; !status && o < run->output_count; o++)
+            status = add_output(run, &run->outputs[o], i);
         if (status)
             return status;
     }
@@ -231,27 +271,37 @@ static int *largest(const double *values, size_t size, size_t top) {
     return order;
 }
 
-static const char *class_text(const predict_run *run, int index, char text[16]) {
-    const char *name = fv_class_name(run->nets[0], index);
+static const char *class_text(const predict_run *run, const net_output *output, int index,
+                              char text[16]) {
+    const char *name = output->main ? fv_class_name(run->nets[0], index) : NULL;
     snprintf(text, 16, "%d", index);
     return name ? name : text;
 }
 
-static int print_classes(const predict_run *run, const char *file, cli_json *json) {
+/* "digit.png:", with the output's name where there are several. */
+static void print_label(const predict_run *run, const net_output *output, const char *file) {
+    bool several = run->output_count > 1;
+    printf("%s%s%s:", file, several ? " " : "", several ? output->name : "");
+}
+
+static int print_classes(const predict_run *run, const net_output *output, const char *file,
+                         cli_json *json) {
     size_t top = run->options->top ? (size_t)run->options->top : DEFAULT_TOP;
-    if (top > run->size)
-        top = run->size;
-    int *order = largest(run->mean, run->size, top);
+    if (top > output->size)
+        top = output->size;
+    int *order = largest(output->mean, output->size, top);
     if (!order)
         return out_of_memory(run->call);
     put_json_string(json, "kind", "classes");
     put_json_begin_array(json, "classes");
+    if (!run->options->json)
+        print_label(run, output, file);
     for (size_t k = 0; k < top; k++) {
         char text[16];
-        const char *name = class_text(run, order[k], text);
-        double probability = run->mean[order[k]];
+        const char *name = class_text(run, output, order[k], text);
+        double probability = output->mean[order[k]];
         if (!run->options->json)
-            printf("%s%s%s %.4f", k ? "" : file, k ? ", " : ": ", name, probability);
+            printf("%s %s %.4f", k ? "," : "", name, probability);
         put_json_begin_object(json, NULL);
         put_json_integer(json, "index", order[k]);
         put_json_string(json, "name", name);
@@ -265,12 +315,13 @@ static int print_classes(const predict_run *run, const char *file, cli_json *jso
     return EXIT_SUCCESS;
 }
 
-static int print_values(const predict_run *run, const char *file, cli_json *json) {
-    const fv_shape *shape = &run->shape;
+static int print_values(const predict_run *run, const net_output *output, const char *file,
+                        cli_json *json) {
+    const fv_shape *shape = &output->shape;
     put_json_string(json, "kind", "values");
     put_json_begin_array(json, "values");
-    for (size_t i = 0; i < run->size; i++)
-        put_json_float(json, NULL, (float)run->mean[i]);
+    for (size_t i = 0; i < output->size; i++)
+        put_json_float(json, NULL, (float)output->mean[i]);
     put_json_end_array(json);
     put_json_begin_array(json, "shape");
     for (int i = 0; i < shape->rank; i++)
@@ -279,11 +330,11 @@ static int print_values(const predict_run *run, const char *file, cli_json *json
     put_json_end_array(json);
     if (run->options->json)
         return EXIT_SUCCESS;
-    printf("%s:", file);
-    for (size_t i = 0; i < run->size && i < MOST_VALUES_PRINTED; i++)
-        printf(" %.6g", run->mean[i]);
+    print_label(run, output, file);
+    for (size_t i = 0; i < output->size && i < MOST_VALUES_PRINTED; i++)
+        printf(" %.6g", output->mean[i]);
     char text[64];
-    if (run->size > MOST_VALUES_PRINTED)
+    if (output->size > MOST_VALUES_PRINTED)
         printf(" ... (%s values; --json prints all)", shape_text(shape, text));
     printf("\n");
     return EXIT_SUCCESS;
@@ -294,9 +345,13 @@ static int print_prediction(const predict_run *run, const char *file, cli_json *
     put_json_begin_object(json, NULL);
     put_json_string(json, "file", file);
     put_json_begin_object(json, "outputs");
-    put_json_begin_object(json, run->last.name);
-    int status = run->classes ? print_classes(run, file, json) : print_values(run, file, json);
-    put_json_end_object(json);
+    int status = EXIT_SUCCESS;
+    for (int o = 0; !status && o < run->output_count; o++) {
+        const net_output *output = &run->outputs[o];
+        put_json_begin_object(json, output->name);
+        status = (output->classes ? print_classes : print_values)(run, output, file, json);
+        put_json_end_object(json);
+    }
     put_json_end_object(json);
     put_json_end_object(json);
     return status;
@@ -372,6 +427,8 @@ static int run(const cli_call *call) {
         return wrong_use(call, "no file to predict for after the model");
     int status = load_models(&run);
     if (!status)
+        status = list_outputs(&run);
+    if (!status)
         status = predict(&run);
     predict_run_free(&run);
     return status;
@@ -383,7 +440,7 @@ const cli_verb verb_predict = {
     .usage = "MODEL... FILE... [options]",
     .details =
         "Leading operands that end in .safetensors are the models; several are an ensemble,\n"
-        "whose outputs are averaged. A FILE is a PNG or JPEG picture, a .npy array, or a\n"
+        "whose outputs are averaged by name. A FILE is a PNG or JPEG picture, a .npy array, or a\n"
         "sample of a data set: mnist:test:17. A file that fails does not stop the others;\n"
         "the exit status is then 1. fovea(1) shows the JSON.\n",
     .options = predict_table,

@@ -15,7 +15,7 @@ static const cli_option run_table[] = {
     {"input", "[NAME=]X.npy", OPTION_TEXTS, offsetof(run_options, inputs), 0, 0,
      "the array to run, batch axis first; NAME: the input layer"},
     {"output", "NAME", OPTION_TEXTS, offsetof(run_options, outputs), 0, 0,
-     "a layer to write: conv1, or conv1.pre before its activation"},
+     "a layer to write: conv1, or conv1.pre before its activation; default: the outputs"},
     {"output-dir", "DIR", OPTION_TEXT, offsetof(run_options, folder), 0, 0,
      "folder for the arrays, DIR/NAME.npy"},
     {"threads", "N", OPTION_INT, offsetof(run_options, threads), 1, MOST_THREADS,
@@ -133,16 +133,13 @@ static char *tap_path(const char *folder, const char *name) {
 
 static int choose_taps(array_run *run) {
     const cli_texts *names = &run->options->outputs;
-    fv_layer_info last;
-    if (last_layer(run->net, &last))
-        return fail(run->call);
-    run->tap_count = names->count ? names->count : 1;
+    run->tap_count = names->count ? names->count : fv_output_count(run->net);
     run->taps = calloc((size_t)run->tap_count, sizeof *run->taps);
     if (!run->taps)
         return out_of_memory(run->call);
     for (int i = 0; i < run->tap_count; i++) {
         layer_tap *tap = &run->taps[i];
-        tap->name = names->count ? names->items[i] : last.name;
+        tap->name = names->count ? names->items[i] : fv_output_name(run->net, i);
         tap->path = tap_path(run->options->folder, tap->name);
         if (!tap->path)
             return out_of_memory(run->call);
@@ -241,9 +238,9 @@ const cli_verb verb_run = {
     .summary = "runs an array through a net and writes any layer's output",
     .usage = "MODEL --input [NAME=]X.npy --output-dir DIR [options]",
     .details = "The array holds float samples along its first axis, channels along its last; the\n"
-               "input line's scale and mean apply. Without --output the last layer is written.\n"
-               "In file names `/` and `:` become `_`. A .net file runs with its first weights,\n"
-               "drawn from seed 0.\n",
+               "input line's scale and mean apply. Without --output each output of the net is\n"
+               "written. In file names `/` and `:` become `_`. A .net file runs with its first\n"
+               "weights, drawn from seed 0.\n",
     .options = run_table,
     .options_size = sizeof(run_options),
     .least_operands = 1,

@@ -73,10 +73,10 @@ static void print_json(const fv_score *score, const confusion *table) {
     put_json_finish(&json);
 }
 
-/* Of the last layer's channels; one channel stands for two classes. */
+/* Of the main output's channels; one channel stands for two classes. */
 static int count_classes(const fv_net *net) {
     fv_layer_info last;
-    if (fv_layer_describe(net, fv_layer_count(net) - 1, &last) != FV_OK)
+    if (main_output(net, &last) != FV_OK)
         return 0;
     return last.output.channels == 1 ? 2 : last.output.channels;
 }

@@ -62,6 +62,26 @@ sed 's/conv  /cnov  /' tiny.net >unknown.net
 sed 's,1/255,1e30,; s/relu/relu init=constant(1e6)/' tiny.net >diverges.net
 : >empty.net
 printf 'input *x*x1\nconv 2 3x3\n' >any.net
+cat >side.net <<'END'
+input    4x4x1 scale=1/255
+conv     4 3x3 relu
+pooled:  global_avgpool
+judge:   dense 2 softmax
+         flatten from=conv1
+         dropout 0.1
+class:   dense 2 softmax
+loss     cross_entropy of=class
+loss     cross_entropy of=judge weight=0.3 auxiliary=true
+train    batch=8 epochs=1
+END
+sed 's/^train/output pooled\ntrain/' side.net >outputs.net
+cat >wide.net <<'END'
+input 2000x2000x3
+a_name_that_is_far_too_long_for_one_line_of_the_page: separable_conv 24 3x3 relu padding=same init=normal(0.1)
+conv 24 1x1 from=input1
+loss mse of=a_name_that_is_far_too_long_for_one_line_of_the_page auxiliary=true
+loss mse of=conv1
+END
 
 # ---- Help, version, wrong verbs ------------------------------------------------------------------
 
@@ -118,9 +138,22 @@ that_not test -e runs
 
 # ---- info ----------------------------------------------------------------------------------------
 
-expect 0 '^conv1 .*conv 4 3x3 relu .*2x2x4 +40 +144$' info tiny
-expect 0 '^total +74 +176$' info tiny.net
-expect 0 '"parameters": 74, "macs": 176, ' info --json tiny
+expect 0 '^conv1 .*conv 4 3x3 relu .*2x2x4 +40 +144 +64$' info tiny
+expect 0 '^dropout1 .*dropout 0.1 .*16 +0 +0$' info tiny # a view at inference
+expect 0 '^total +74 +176 +136$' info tiny.net
+expect 0 '^Memory for computation: 34 activations of a sample x 4 bytes = 0.1 KiB\.$' info tiny
+expect 0 '^Memory for parameters:  74 parameters x 4 bytes = 0.3 KiB\.$' info tiny
+expect 0 '^Memory for computation: not known' info any.net
+that_not grep -q 'in training' out
+expect 0 '"parameters": 74, "macs": 176, "activations": 34, "training": \{"parameters": 74, "macs": 176\}' info --json tiny
+expect 0 '"name": "conv1", .*"activations": 16, "training_only": false\}' info --json tiny
+expect 0 '^judge\* +dense 2 softmax +2 +10 +8 +8$' info side.net
+expect 0 '^total +74 +176 +' info side.net
+expect 0 '^in training +with layers marked \* +84 +184$' info side.net
+expect 0 '"parameters": 74, "macs": 176, .*"training": \{"parameters": 84, "macs": 184\}' info --json side.net
+expect 0 '"name": "judge", .*"training_only": true\}' info --json side.net
+expect 0 '^a_name_\.\.\.he_page\* +separable_conv 24 3x3 +.*' info wide.net
+that_not grep -Eq '.{101}' out
 expect 0 '"memory": \{"inference": \{"weights": [0-9]+, "packed"' info tiny --json --batch 7
 expect 0 '^total +[0-9,]+ +[0-9,]+$' info tiny --memory --batch=8 --threads 3
 expect 0 '^conv1: +conv +4 3x3 relu stride=1 .*padding=valid .*bias_init=constant' info tiny --resolved
@@ -243,6 +276,17 @@ expect 2 'too few operands' predict $model
 expect 0 '^sides:test:0: [-0-9.e]+ [-0-9.e]+$' predict linear.safetensors sides:test:0
 expect 0 '"kind": "values", "values": \[[-0-9.e]+, [-0-9.e]+\], "shape": \[2\]' predict linear.safetensors sides:test:0 --json
 
+expect 0 '^test accuracy' train outputs.net --data sides --seed 1 --out outputs
+that grep -q '84 parameters\|74 parameters' err
+expect 0 '^sides:test:0 pooled: [0-9.e-]+ [0-9.e-]+ [0-9.e-]+ [0-9.e-]+$' predict outputs/model.safetensors sides:test:0
+that grep -Eq '^sides:test:0 class: [01] [0-9.]+, [01] [0-9.]+$' out
+that test "$(wc -l <out)" -eq 2
+expect 0 '"outputs": \{"pooled": \{"kind": "values", .*"shape": \[4\]\}, "class": \{"kind": "classes", "classes": \[' predict outputs/model.safetensors outputs/model.safetensors sides:test:0 --json
+cp out ensemble
+expect 0 '"outputs"' predict outputs/model.safetensors sides:test:0 --json
+that cmp out ensemble # an ensemble of equals
+expect 1 'do not fit together: .*outputs/model.safetensors has 2 outputs, .*tiny/model.safetensors has 1' predict outputs/model.safetensors $model sides:test:0
+
 # ---- run -----------------------------------------------------------------------------------------
 
 expect 0 '' run $model --input three.npy --output-dir taps
@@ -252,6 +296,11 @@ expect 0 '' run $model --input=input1=three.npy --output conv1 --output conv1.pr
 that test "$(ls taps/two | tr '\n' ' ')" = 'conv1.npy conv1.pre.npy '
 that grep -aq "'shape': (3, 2, 2, 4)" taps/two/conv1.pre.npy
 expect 0 '' run $model --input ./a=b.npy --output-dir taps/three
+expect 0 '' run outputs/model.safetensors --input three.npy --output-dir taps/outputs
+that test "$(ls taps/outputs | tr '\n' ' ')" = 'class.npy pooled.npy '
+that grep -aq "'shape': (3, 4)" taps/outputs/pooled.npy
+expect 0 '' run outputs/model.safetensors --input three.npy --output judge --output-dir taps/judge
+that test "$(ls taps/judge)" = judge.npy
 expect 2 'input is missing' run $model --output-dir none
 expect 2 'output-dir is missing' run $model --input three.npy
 expect 2 'no input x; its input is input1' run $model --input x=three.npy --output-dir none

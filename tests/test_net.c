@@ -285,8 +285,11 @@ static void threads_share_a_net(void **state) {
  * ------------------------------------------------------------------------ */
 
 static bool whole_life(void) {
-    static const char small[] = "input 8x8x1\nconv 16 3x3 relu padding=same\nconv 16 3x3 relu\n"
-                                "flatten\ndense 3 softmax\ntrain optimizer=adam";
+    static const char small[] =
+        "input 8x8x1\nconv 16 3x3 relu padding=same\nconv 16 3x3 relu\n"
+        "flatten\nside: dense 3 from=flatten1\ndense 3 softmax from=flatten1\noutput conv2\n"
+        "loss cross_entropy\nloss cross_entropy of=side auxiliary=true\n"
+        "train optimizer=adam";
     float input[2 * 64];
     int labels[2] = {0, 2};
     const char *const names[] = {"conv1.pre", NULL};

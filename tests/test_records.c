@@ -29,9 +29,10 @@ static void add_params(fv_text *text, const char *section, const fv_param *param
 }
 
 static void add_type(fv_text *text, const fv_layer_type *type) {
-    fv_text_add(text, "%s inputs=%d-%d%s%s%s\n", type->name, type->min_inputs, type->max_inputs,
+    fv_text_add(text, "%s inputs=%d-%d%s%s%s%s\n", type->name, type->min_inputs, type->max_inputs,
                 type->whole_batch ? " whole_batch" : "",
-                type->mixes_samples ? " mixes_samples" : "", type->view ? " view" : "");
+                type->mixes_samples ? " mixes_samples" : "", type->view ? " view" : "",
+                type->identity ? " identity" : "");
     add_params(text, type->name, type->params);
 }
 

@@ -170,16 +170,18 @@ static bool has_word(const char *words, const char *word) {
     return false;
 }
 
-/* Whether the value says something other than nothing. */
-static bool is_given(const fv_param *param, const void *options, const void *nothing) {
+/* Whether the value says something other than nothing, into *given. */
+static fv_status find_given(const fv_param *param, const void *options, const void *nothing,
+                            bool *given) {
     fv_text text[2] = {0};
     fv_param_print(param, options, &text[0]);
     fv_param_print(param, nothing, &text[1]);
-    const char *given = text[0].bytes ? text[0].bytes : "";
-    bool differs = strcmp(given, text[1].bytes ? text[1].bytes : "") != 0;
+    const char *value = text[0].bytes ? text[0].bytes : "";
+    *given = strcmp(value, text[1].bytes ? text[1].bytes : "") != 0;
+    bool failed = text[0].failed || text[1].failed;
     fv_text_free(&text[0]);
     fv_text_free(&text[1]);
-    return differs;
+    return failed ? FV_MEMORY : FV_OK;
 }
 
 /* The options of every type. */
@@ -191,11 +193,16 @@ static fv_status check_keys(const char *what, const fv_judge_type *types, const 
     const fv_judge_type *type = types;
     while (type->name && strcmp(type->name, name) != 0)
         type++;
-    for (const fv_param *param = params; type->name && param->key; param++)
-        if (!has_word(common, param->key) && !has_word(type->keys, param->key) &&
-            is_given(param, options, nothing))
+    for (const fv_param *param = params; type->name && param->key; param++) {
+        bool given;
+        if (has_word(common, param->key) || has_word(type->keys, param->key))
+            continue;
+        if (find_given(param, options, nothing, &given))
+            return FV_MEMORY;
+        if (given)
             return fv_fail(FV_INVALID, "%s %s has no option %s; it has %s", what, name, param->key,
                            *type->keys ? type->keys : "none of its own");
+    }
     return FV_OK;
 }
 

@@ -155,7 +155,7 @@ static void add_judge(printer *p, const char *what, const fv_param *params, cons
 
 /* The outputs that were named, in statements of at most some hundred columns. */
 static void add_outputs(printer *p) {
-    int width = p->name_width + (p->type_width > 6 ? p->type_width : 6), column = 0;
+    int type_width = p->type_width > 6 ? p->type_width : 6, column = 0;
     for (int i = 0; i < p->net->count; i++) {
         const char *name = p->net->nodes[i].name;
         int size = (int)strlen(name) + 1;
@@ -163,9 +163,9 @@ static void add_outputs(printer *p) {
             continue;
         }
         if (column == 0 || column + size > WIDEST_TRAIN) {
-            fv_text_add(&p->text, "%s%*s%-*s ", column ? "\n" : "", p->name_width, "",
-                        width - p->name_width, "output");
-            column = width + 1;
+            fv_text_add(&p->text, "%s%*s%-*s  ", column ? "\n" : "", p->name_width, "",
+                        type_width, "output");
+            column = p->name_width + type_width + 2;
         } else {
             fv_text_add(&p->text, ",");
         }
