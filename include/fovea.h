@@ -813,8 +813,8 @@ FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* 
 
 typedef struct fv_data fv_data;
 
-/* A data set by name ("mnist", "fashion-mnist", "cifar10": found in $FOVEA_DATA, ~/.local/share/fovea, or
- * where the distribution puts it) or by the path of a folder with IDX files, CIFAR's binary files,
+/* A data set by name ("mnist", "fashion-mnist", "cifar10": found in $FOVEA_DATA,
+ * ~/.local/share/fovea, or where the distribution puts it) or by the path of a folder with IDX files, CIFAR's binary files,
  * arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see fovea(1), DATA SETS). split:
  * "train", "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
@@ -856,8 +856,8 @@ FV_API fv_status fv_read_array(const char *path, fv_shape *shape, float **values
 FV_API fv_status fv_read_npy(const char *path, int *rank, size_t sizes[5], float **values);
 FV_API fv_status fv_write_npy(const char *path, int rank, const size_t *sizes, const float *values);
 /* Fits a picture to the net's input: grey from colour and colour from grey, resized and cut as the
- * input line says (with `side` also where it has that shape). FV_SHAPE when it does not fit. `fitted`
- * holds fv_shape_count(to) values. */
+ * input line says (with `side` also where it has that shape). FV_SHAPE when it does not fit.
+ * `fitted` holds fv_shape_count(to) values. */
 FV_API fv_status fv_fit_picture(const fv_net *net, const fv_shape *from, const float *values,
                                 const fv_shape *to, float *fitted);
 FV_API fv_shape fv_input_shape(const fv_net *net);
