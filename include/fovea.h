@@ -814,9 +814,9 @@ FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* 
 typedef struct fv_data fv_data;
 
 /* A data set by name ("mnist", "fashion-mnist", "cifar10": found in $FOVEA_DATA,
- * ~/.local/share/fovea, or where the distribution puts it) or by the path of a folder with IDX files, CIFAR's binary files,
- * arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see fovea(1), DATA SETS). split:
- * "train", "val" or "test". */
+ * ~/.local/share/fovea, or where the distribution puts it) or by the path of a folder with IDX
+ * files, CIFAR's binary files, arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see
+ * fovea(1), DATA SETS). split: "train", "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
 FV_API void fv_data_free(fv_data *data);
 /* A data set of `count` samples from memory: add the field "input", then at most 8 targets
