@@ -1,9 +1,8 @@
 /* Tests of src/data/picture.c and npy.c: PNG and JPEG pictures made here, .npy files as NumPy
- * writes them, each cut at every length, and the fitting of pictures with values worked by hand. */
+ * writes them, each cut at every length. */
 #include "base/alloc.h"
 #include "data/data.h"
 #include "files.h"
-#include "net/net.h"
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -586,113 +585,6 @@ static void npy_as_array(void **state) {
     }
 }
 
-/* ---- Fitting ----------------------------------------------------------------------------- */
-
-static fv_shape picture(int height, int width, int channels) {
-    return (fv_shape){.rank = 2, .size = {height, width}, .channels = channels};
-}
-
-/* Fits to a net whose input line says `resize`. */
-static fv_status fit(fv_resize resize, fv_shape from, const float *values, fv_shape to,
-                     float *fitted) {
-    fv_input_options options = {.shape = to, .resize = resize};
-    fv_node node = {.options = &options, .output = to};
-    fv_net net = {.nodes = &node, .count = 1};
-    fv_shape input = fv_input_shape(&net);
-    assert_memory_equal(&input, &to, sizeof to);
-    return fv_fit_picture(&net, &from, values, &to, fitted);
-}
-
-static void expect_fit(fv_resize resize, fv_shape from, const float *values, fv_shape to,
-                       const float *wanted, float bound) {
-    float fitted[64];
-    for (int i = 0; i < 64; i++)
-        fitted[i] = NAN;
-    if (fit(resize, from, values, to, fitted))
-        fail_msg("%s", fv_error_message());
-    expect_values(fitted, wanted, fv_shape_count(&to), bound);
-    assert_true(isnan(fitted[fv_shape_count(&to)])); /* nothing more is written */
-}
-
-static void grey_and_colour(void **state) {
-    (void)state;
-    const float grey[] = {0, 51, 102, 255};
-    const float copies[] = {0, 0, 0, 51, 51, 51, 102, 102, 102, 255, 255, 255};
-    const float colours[] = {255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255};
-    const float luma[] = {76.245f, 149.685f, 29.07f, 255};
-    expect_fit(FV_RESIZE_NONE, picture(2, 2, 1), grey, picture(2, 2, 1), grey, 0);
-    expect_fit(FV_RESIZE_NONE, picture(2, 2, 3), colours, picture(2, 2, 3), colours, 0);
-    expect_fit(FV_RESIZE_NONE, picture(2, 2, 1), grey, picture(2, 2, 3), copies, 0);
-    expect_fit(FV_RESIZE_NONE, picture(2, 2, 3), colours, picture(2, 2, 1), luma, 1e-4f);
-}
-
-/* Worked by hand: cell i of n takes from cells around (i + 1/2) m / n - 1/2. */
-static void bilinear(void **state) {
-    (void)state;
-    const float small[] = {0, 1, 2, 3};
-    const float large[] = {0,    0.25f, 0.75f, 1,    0.5f, 0.75f, 1.25f, 1.5f,
-                           1.5f, 1.75f, 2.25f, 2.5f, 2,    2.25f, 2.75f, 3};
-    expect_fit(FV_RESIZE_BILINEAR, picture(2, 2, 1), small, picture(4, 4, 1), large, 0);
-    const float row[] = {0, 10, 20, 40};
-    expect_fit(FV_RESIZE_BILINEAR, picture(1, 4, 1), row, picture(1, 2, 1), (const float[]){5, 30},
-               0);
-    expect_fit(FV_RESIZE_BILINEAR, picture(4, 1, 1), row, picture(2, 1, 1), (const float[]){5, 30},
-               0);
-    /* 4 to 3: at 1/6, 3/2, 17/6 */
-    expect_fit(FV_RESIZE_BILINEAR, picture(1, 4, 1), row, picture(1, 3, 1),
-               (const float[]){10 / 6.0f, 15, 20 + 20 * 5 / 6.0f}, 1e-4f);
-    /* Not antialiased: 4 to 1 takes the middle two only. */
-    expect_fit(FV_RESIZE_BILINEAR, picture(1, 4, 1), row, picture(1, 1, 1), (const float[]){15}, 0);
-    const float pair[] = {0, 0, 0, 100, 200, 0}; /* luma 0 and 147.3 */
-    expect_fit(FV_RESIZE_BILINEAR, picture(1, 2, 3), pair, picture(1, 4, 1),
-               (const float[]){0, 147.3f / 4, 147.3f * 3 / 4, 147.3f}, 1e-4f);
-}
-
-static void nearest(void **state) {
-    (void)state;
-    const float row[] = {0, 10, 20, 30, 40};
-    expect_fit(FV_RESIZE_NEAREST, picture(1, 5, 1), row, picture(1, 3, 1),
-               (const float[]){0, 20, 40}, 0);
-    expect_fit(FV_RESIZE_NEAREST, picture(2, 1, 1), row, picture(4, 1, 1),
-               (const float[]){0, 0, 10, 10}, 0);
-    expect_fit(FV_RESIZE_NEAREST, picture(1, 4, 1), row, picture(1, 2, 3),
-               (const float[]){10, 10, 10, 30, 30, 30}, 0);
-}
-
-static void does_not_fit(void **state) {
-    (void)state;
-    const float v[64] = {0};
-    float fitted[64];
-    expect_failure(fit(FV_RESIZE_NONE, picture(4, 5, 1), v, picture(4, 4, 1), fitted), FV_SHAPE,
-                   "a picture of 4x5x1 does not fit the net's input of 4x4x1; resize it, or write "
-                   "resize=bilinear");
-    expect_failure(fit(FV_RESIZE_BILINEAR, picture(4, 4, 2), v, picture(4, 4, 3), fitted), FV_SHAPE,
-                   "4x4x2 does not fit the net's input of 4x4x3");
-    fv_shape vector = {.channels = 16}, signal = {.rank = 1, .size = {16}, .channels = 1};
-    expect_failure(fit(FV_RESIZE_BILINEAR, picture(4, 4, 1), v, vector, fitted), FV_SHAPE,
-                   "4x4x1 does not fit the net's input of 16");
-    expect_failure(fit(FV_RESIZE_BILINEAR, signal, v, picture(4, 4, 1), fitted), FV_SHAPE, "16x1");
-    expect_failure(fit(FV_RESIZE_BILINEAR, picture(4, 4, 1), v, picture(FV_ANY, 4, 1), fitted),
-                   FV_INVALID, "all known");
-    expect_failure(fit(FV_RESIZE_BILINEAR, picture(0, 4, 1), v, picture(4, 4, 1), fitted),
-                   FV_INVALID, "1 or more");
-    fv_net empty = {.count = 0};
-    fv_shape shape = picture(4, 4, 1);
-    expect_failure(fv_fit_picture(&empty, &shape, v, &shape, fitted), FV_INVALID, "no input");
-    assert_int_equal(fv_input_shape(&empty).channels, 0);
-}
-
-/* An array of 2x3 values is a grey picture of that size, or a signal of three channels. */
-static void missing_channel_axis(void **state) {
-    (void)state;
-    const float v[] = {0, 1, 2, 3, 4, 5};
-    const fv_shape array = {.rank = 1, .size = {2}, .channels = 3};
-    expect_fit(FV_RESIZE_NONE, array, v, picture(2, 3, 1), v, 0);
-    expect_fit(FV_RESIZE_NONE, array, v, array, v, 0);
-    float fitted[6];
-    expect_failure(fit(FV_RESIZE_NEAREST, array, v, picture(1, 1, 1), fitted), FV_SHAPE, "2x3");
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
 #ifdef FV_HAVE_PNG
@@ -717,11 +609,6 @@ int main(void) {
         cmocka_unit_test(npy_as_numpy_writes_it),
         cmocka_unit_test(npy_refuses_to_write),
         cmocka_unit_test(npy_as_array),
-        cmocka_unit_test(grey_and_colour),
-        cmocka_unit_test(bilinear),
-        cmocka_unit_test(nearest),
-        cmocka_unit_test(does_not_fit),
-        cmocka_unit_test(missing_channel_axis),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

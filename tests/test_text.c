@@ -110,6 +110,17 @@ static const fault faults[] = {
     {"input 3\ntrain steps=1e13", 2, 13, "allowed is 1 to 1000000000000"},
     {"input 2x2x3 mean=1,,2", 1, 18, "mean is \"\"; expected a number"},
     {"input 2x2x3 mean=1,2,3,4,5", 1, 18, "at most 4 numbers"},
+    {"input 2x2x3 deviation=0", 1, 23, "deviation is 0; allowed is 1e-30 to 1e+30"},
+    {"input 2x2x3 deviation=1,1,-1", 1, 23, "deviation is -1; allowed"},
+    {"input 2x2x3 deviation=1,2", 1, 1, "2 deviations were given for an input of 3 channels"},
+    {"input 2x2x3 mean=1,2", 1, 1, "2 means were given for an input of 3 channels"},
+    {"input 2x2x3 side=0 resize=nearest", 1, 18, "side is 0; allowed is 1 to 65536"},
+    {"input 2x2x3 side=4", 1, 1, "add resize=antialias"},
+    {"input 4x2x3 side=3 resize=nearest", 1, 1, "input of 4x2x3 cannot be cut out of pictures"},
+    {"input 2x4x3 side=3 resize=nearest", 1, 1, "cannot be cut out of pictures whose side is 3"},
+    {"input *x4x3 side=8 resize=nearest", 1, 1, "of known sizes out, not one of *x4x3"},
+    {"input 4x3 side=8 resize=nearest", 1, 1, "side=8 is for pictures, and the input 4x3 is none"},
+    {"input 2x2x3 resize=cubic", 1, 20, "known: none, nearest, bilinear, antialias"},
     /* Other types */
     {"input 3\ndense 3 bias=yes", 2, 14, "bias is \"yes\"; expected true or false"},
     {"input 3\ntrain optimizer=adma", 2, 17,
@@ -299,12 +310,13 @@ static fv_net *parse(const char *text) {
 
 static void values_reach_the_options(void **state) {
     (void)state;
-    fv_net *net = parse("\xEF\xBB\xBF# byte-order mark, line ends of Windows\r\n"
-                        "  first:input *x12x2 mean=1/2,-3e-1 resize=bilinear scale=2\t\r\n"
-                        "\r\n"
-                        "conv relu 4 3x5 stride=2 pad=0:1x2 bias=false init=normal(0.5)#rest\r\n"
-                        "avgpool 2 from=conv1 count_include_pad=true\n"
-                        "b: conv 2 1 pad=1:2 bias_init=constant(-1)");
+    fv_net *net =
+        parse("\xEF\xBB\xBF# byte-order mark, line ends of Windows\r\n"
+              "  first:input *x12x2 mean=1/2,-3e-1 resize=bilinear scale=2 deviation=4\t\r\n"
+              "\r\n"
+              "conv relu 4 3x5 stride=2 pad=0:1x2 bias=false init=normal(0.5)#rest\r\n"
+              "avgpool 2 from=conv1 count_include_pad=true\n"
+              "b: conv 2 1 pad=1:2 bias_init=constant(-1)");
     const fv_input_options *input = net->nodes[0].options;
     assert_int_equal(net->count, 4);
     assert_string_equal(net->source, "t.net");
@@ -317,6 +329,7 @@ static void values_reach_the_options(void **state) {
     assert_int_equal(input->shape.channels, 2);
     assert_true(input->means == 2 && input->mean[0] == 0.5 && input->mean[1] == -0.3);
     assert_true(input->resize == FV_RESIZE_BILINEAR && input->scale == 2);
+    assert_true(input->deviations == 1 && input->deviation[0] == 4 && input->side == 0);
     const fv_conv_options *conv = net->nodes[1].options;
     assert_string_equal(net->nodes[1].name, "conv1");
     assert_int_equal(conv->filters, 4);

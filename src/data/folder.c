@@ -1,9 +1,9 @@
 /* Opens a folder as a data set: finds the files of a split by their names (see data.h) and reads
- * them. Called, through fovea.h, by the command and users' programs. */
+ * them; IDX files and arrays here, other kinds in files of their own. Called, through fovea.h, by
+ * the command and users' programs. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "base/text.h"
 #include "data/data.h"
 #include <dirent.h>
 #include <errno.h>
@@ -68,15 +68,9 @@ static int name_axes(const char *name) {
     return fits ? end[3] - '0' : 0;
 }
 
-static char *join_path(const char *folder, const char *name) {
-    fv_text text = {0};
-    fv_text_add(&text, "%s/%s", folder, name);
-    return fv_text_take(&text);
-}
-
 /* Keeps the path of a file that was found for *slot; a second one is an error. */
 static fv_status keep_file(char **slot, const char *folder, const char *name, const char *what) {
-    char *path = join_path(folder, name);
+    char *path = fv_join_path(folder, name);
     if (!path)
         return FV_MEMORY;
     if (!*slot) {
@@ -106,7 +100,7 @@ static fv_status keep_array(split_files *files, const char *folder, const char *
         return fv_fail(FV_INVALID, "%s/%s is one array too many: at most %d for each split", folder,
                        name, MOST_ARRAYS);
     memcpy(array.field, field, length);
-    array.path = join_path(folder, name);
+    array.path = fv_join_path(folder, name);
     if (!array.path)
         return FV_MEMORY;
     int place = files->array_count++;
@@ -133,7 +127,11 @@ static fv_status sort_file(const char *folder, const char *name, const data_spli
     return FV_OK;
 }
 
-/* Whether the files make one data set; FV_IO where there is none of them. */
+static bool has_files(const split_files *files) {
+    return files->pictures || files->labels || files->array_count > 0;
+}
+
+/* Whether the files make one data set. */
 static fv_status check_files(const char *folder, const data_split *split,
                              const split_files *files) {
     const char *idx = files->pictures ? files->pictures : files->labels;
@@ -148,10 +146,10 @@ static fv_status check_files(const char *folder, const data_split *split,
     if (files->array_count > 0)
         return FV_OK;
     if (!files->pictures)
-        return fv_fail(files->labels ? FV_INVALID : FV_IO,
+        return fv_fail(FV_INVALID,
                        "%s has no pictures for '%s': looked for a file that begins with %s and "
-                       "ends with idxN-ubyte or idxN-ubyte.gz, N 2 to 4, or an array %s-input.npy",
-                       folder, split->name, split->looked_for, split->name);
+                       "ends with idxN-ubyte or idxN-ubyte.gz, N 2 to 4",
+                       folder, split->name, split->looked_for);
     if (!files->labels)
         return fv_fail(FV_INVALID,
                        "%s has no labels for '%s': looked for a file that begins with %s, has "
@@ -170,7 +168,7 @@ static fv_status find_files(const char *folder, const data_split *split, split_f
     while (!status && (entry = readdir(directory)))
         status = sort_file(folder, entry->d_name, split, files);
     closedir(directory);
-    return status ? status : check_files(folder, split, files);
+    return status || !has_files(files) ? status : check_files(folder, split, files);
 }
 
 static void free_files(split_files *files) {
@@ -286,11 +284,33 @@ static fv_status read_files(fv_data *data, const split_files *files) {
     return status ? status : read_labels(data, files);
 }
 
+/* What has no IDX files and no arrays: CIFAR's files, then folders of pictures. */
+static fv_status read_other(fv_data *data, const data_split *split) {
+    fv_names names;
+    bool found = true;
+    fv_status status = fv_find_cifar(data->place, split->name, &names);
+    if (status)
+        return status;
+    if (names.count > 0)
+        status = fv_read_cifar(data, data->place, &names);
+    else
+        status = fv_open_pictures(data, data->place, split->name, &found);
+    fv_free_names(&names);
+    if (status || found)
+        return status;
+    return fv_fail(FV_IO,
+                   "%s has no pictures for '%s': looked for a file that begins with %s and ends "
+                   "with idxN-ubyte or idxN-ubyte.gz, N 2 to 4, an array %s-input.npy, CIFAR's "
+                   "files %s_*.bin, and a folder %s with the pictures of each class in its own",
+                   data->place, split->name, split->looked_for, split->name,
+                   strcmp(split->name, "train") == 0 ? "data_batch" : split->name, split->name);
+}
+
 /* A set whose labels go past the known classes is not the known one: it has no names. */
 static void name_classes(fv_data *data, const char *name) {
     int known;
     const char *const *names = fv_known_classes(name, &known);
-    if (data->classes > 0 && data->classes <= known) {
+    if (!data->class_names && data->classes > 0 && data->classes <= known) {
         data->classes = known;
         data->class_names = names;
     }
@@ -321,7 +341,7 @@ fv_data *fv_data_open(const char *name, const char *split_name) {
     split_files files = {0};
     fv_status status = find_files(folder, split, &files);
     if (!status)
-        status = read_files(data, &files);
+        status = has_files(&files) ? read_files(data, &files) : read_other(data, split);
     free_files(&files);
     if (status) {
         fv_data_free(data);

@@ -12,11 +12,16 @@ typedef struct known_set {
     fv_known_data data;
     int classes;
     const char *const *class_names;
+    const char *const *folders; /* where it may lie below its own, ended by NULL */
 } known_set;
 
 static const char *const digits[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
 static const char *const clothes[] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                                       "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
+static const char *const things[] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                     "dog",      "frog",       "horse", "ship", "truck"};
+static const char *const itself[] = {"", NULL};
+static const char *const cifar_folders[] = {"/cifar-10-batches-bin", "/lossless", "", NULL};
 
 static const known_set known_sets[] = {
     {{"mnist", "handwritten digits, 28x28 grey, 10 classes: 60,000 to train, 10,000 to test",
@@ -24,12 +29,20 @@ static const known_set known_sets[] = {
       "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in $FOVEA_DATA/mnist or "
       "~/.local/share/fovea/mnist"},
      10,
-     digits},
+     digits,
+     itself},
     {{"fashion-mnist",
       "pieces of clothing, 28x28 grey, 10 classes: 60,000 to train, 10,000 to test",
       "apt-get install dataset-fashion-mnist"},
      10,
-     clothes},
+     clothes,
+     itself},
+    {{"cifar10", "things and animals, 32x32 colour, 10 classes: 50,000 to train, 10,000 to test",
+      "unpack cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html) in $FOVEA_DATA/cifar10 "
+      "or ~/.local/share/fovea/cifar10"},
+     10,
+     things,
+     cifar_folders},
 };
 
 enum { KNOWN_COUNT = sizeof known_sets / sizeof known_sets[0] };
@@ -76,22 +89,39 @@ static void fail_not_found(const char *name, const char *looked) {
                 name, looked);
 }
 
+/* The first of `folders` that is there, below `base`; NULL: none. False: out of memory. */
+static bool find_below(const char *base, const char *const *folders, char **found) {
+    for (*found = NULL; *folders; folders++) {
+        fv_text text = {0};
+        fv_text_add(&text, "%s%s", base, *folders);
+        char *folder = fv_text_take(&text);
+        if (!folder || fv_is_folder(folder)) {
+            *found = folder;
+            return folder != NULL;
+        }
+        fv_free(folder);
+    }
+    return true;
+}
+
 /* Any name that is a folder in one of the places is found, known or not. */
 char *fv_data_find(const char *name) {
     fv_text looked = {0};
+    const known_set *known = find_known(name);
     for (int i = 0; i < PLACE_COUNT; i++) {
         const char *root = places[i].variable ? getenv(places[i].variable) : "";
         if (!root || (places[i].variable && !*root))
             continue;
         fv_text text = {0};
         fv_text_add(&text, "%s%s/%s", root, places[i].folder, name);
-        char *folder = fv_text_take(&text);
-        if (!folder || fv_is_folder(folder)) {
+        char *base = fv_text_take(&text), *folder = NULL;
+        if (!base || !find_below(base, known ? known->folders : itself, &folder) || folder) {
+            fv_free(base);
             fv_text_free(&looked);
             return folder;
         }
-        fv_text_add(&looked, "%s%s", looked.size ? ", " : "", folder);
-        fv_free(folder);
+        fv_text_add(&looked, "%s%s", looked.size ? ", " : "", base);
+        fv_free(base);
     }
     char *list = fv_text_take(&looked);
     if (list)

@@ -27,8 +27,9 @@ struct fv_loader {
 
     /* The filling thread's alone, while it runs. */
     uint32_t *order, order_epoch;
-    bool ordered; /* `order` is that of order_epoch */
-    int64_t step; /* to be filled next */
+    bool ordered;  /* `order` is that of order_epoch */
+    int64_t step;  /* to be filled next */
+    fv_pool *pool; /* decodes and resizes; NULL: there is nothing of the kind to do */
 
     batch_slot slots[2];
     pthread_t thread;
@@ -38,7 +39,9 @@ struct fv_loader {
     /* Under the mutex. Batch k of this loader (from 0) is in slot k % 2. */
     int64_t filled; /* batches that were filled */
     int64_t asked;  /* batches that the caller asked for: it may use the last of them */
-    bool stop, exhausted;
+    bool stop;
+    fv_status status; /* why batch `filled` could not be filled, and its message */
+    char message[1024];
 };
 
 /* Where a step begins: its epoch, its position in that epoch's order, its samples. False when the
@@ -65,39 +68,49 @@ static bool locate_step(const fv_loader *loader, int64_t step, uint32_t *epoch, 
     return end > first && (end - 1) / count <= UINT32_MAX;
 }
 
-static void copy_sample(const fv_loader *loader, batch_slot *slot, int place, uint32_t index) {
+/* Samples of one epoch, from `position` of its order on, to the slot's place `done`. */
+static fv_status fill_part(fv_loader *loader, batch_slot *slot, int done, uint32_t epoch,
+                           size_t position, int count) {
     const fv_data *data = loader->data;
-    const void *source;
+    if (!loader->ordered || loader->order_epoch != epoch) {
+        fv_epoch_order(loader->order, (uint32_t)data->count, loader->seed, epoch);
+        loader->order_epoch = epoch;
+        loader->ordered = true;
+    }
     float *targets[FV_MOST_FIELDS];
     for (int f = 0; f + 1 < data->column_count; f++)
-        targets[f] = slot->fields[f] + (size_t)place * data->columns[f + 1].values;
-    fv_data_point(data, index, 1, &source, targets);
-    memcpy(slot->inputs + (size_t)place * loader->sample_size, source, loader->sample_size);
+        targets[f] = slot->fields[f] + (size_t)done * data->columns[f + 1].values;
+    for (int i = 0; i < count; i++) {
+        slot->epochs[done + i] = epoch;
+        slot->indices[done + i] = data->first + loader->order[position + (size_t)i];
+    }
+    return fv_data_read(data, loader->pool, loader->order, position, count,
+                        slot->inputs + (size_t)done * loader->sample_size, targets);
 }
 
-static bool fill_slot(fv_loader *loader, batch_slot *slot) {
-    const fv_data *data = loader->data;
+static fv_status fill_slot(fv_loader *loader, batch_slot *slot) {
+    const size_t count = loader->data->count;
     uint32_t epoch;
     size_t position;
-    if (!locate_step(loader, loader->step, &epoch, &position, &slot->batch.samples))
-        return false;
-    for (int i = 0; i < slot->batch.samples; i++, position++) {
-        if (position == data->count) { /* carried into the next epoch */
+    int samples;
+    if (!locate_step(loader, loader->step, &epoch, &position, &samples))
+        return fv_fail(FV_INVALID, "no batch: a run has at most 2^32 epochs");
+    for (int done = 0; done < samples;) {
+        if (position == count) { /* carried into the next epoch */
             position = 0;
             epoch++;
         }
-        if (!loader->ordered || loader->order_epoch != epoch) {
-            fv_epoch_order(loader->order, (uint32_t)data->count, loader->seed, epoch);
-            loader->order_epoch = epoch;
-            loader->ordered = true;
-        }
-        uint32_t index = loader->order[position];
-        copy_sample(loader, slot, i, index);
-        slot->epochs[i] = epoch;
-        slot->indices[i] = data->first + index;
+        size_t left = count - position;
+        int part = left < (size_t)(samples - done) ? (int)left : samples - done;
+        fv_status status = fill_part(loader, slot, done, epoch, position, part);
+        if (status)
+            return status;
+        done += part;
+        position += (size_t)part;
     }
+    slot->batch.samples = samples;
     loader->step++;
-    return true;
+    return FV_OK;
 }
 
 /* Batch k goes where batch k - 2 was. It is filled only once the caller has asked for batch k - 1
@@ -106,18 +119,18 @@ static void *run_filler(void *argument) {
     fv_loader *loader = argument;
     pthread_mutex_lock(&loader->mutex);
     for (;;) {
-        while (!loader->stop && (loader->exhausted || loader->filled > loader->asked))
+        while (!loader->stop && (loader->status || loader->filled > loader->asked))
             pthread_cond_wait(&loader->changed, &loader->mutex);
         if (loader->stop)
             break;
         batch_slot *slot = &loader->slots[loader->filled % 2];
         pthread_mutex_unlock(&loader->mutex);
-        bool filled = fill_slot(loader, slot);
+        fv_status status = fill_slot(loader, slot);
         pthread_mutex_lock(&loader->mutex);
-        if (filled)
-            loader->filled++;
-        else
-            loader->exhausted = true;
+        loader->filled += !status;
+        loader->status = status;
+        if (status)
+            strncpy(loader->message, fv_error_message(), sizeof loader->message - 1);
         pthread_cond_broadcast(&loader->changed);
     }
     pthread_mutex_unlock(&loader->mutex);
@@ -207,7 +220,7 @@ static bool check_arguments(const fv_data *data, int batch, fv_last_batch last,
 }
 
 fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_batch last,
-                         int64_t first_step) {
+                         int64_t first_step, int threads) {
     if (!check_arguments(data, batch, last, first_step))
         return NULL;
     fv_loader *loader = fv_alloc(1, sizeof *loader);
@@ -218,7 +231,7 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
     loader->seed = seed;
     loader->last = last;
     loader->epoch_steps = fv_epoch_steps(data->count, batch, last);
-    loader->sample_size = data->columns[0].values * (fv_data_bytes(data) ? 1 : sizeof(float));
+    loader->sample_size = fv_data_input_size(data);
     loader->step = first_step;
     pthread_mutex_init(&loader->mutex, NULL);
     pthread_cond_init(&loader->changed, NULL);
@@ -226,7 +239,11 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
     if (last != FV_LAST_CARRY && capacity > data->count)
         capacity = data->count;
     loader->order = fv_alloc(data->count, sizeof *loader->order);
-    if (!loader->order || !make_slot(&loader->slots[0], capacity, loader) ||
+    bool decodes = data->columns[0].fitting.needed;
+    if (decodes)
+        loader->pool = fv_pool_new(threads);
+    if (!loader->order || (decodes && !loader->pool) ||
+        !make_slot(&loader->slots[0], capacity, loader) ||
         !make_slot(&loader->slots[1], capacity, loader) || !start_filler(loader)) {
         fv_loader_free(loader);
         return NULL;
@@ -238,14 +255,14 @@ const fv_batch *fv_loader_next(fv_loader *loader) {
     pthread_mutex_lock(&loader->mutex);
     loader->asked++;
     pthread_cond_broadcast(&loader->changed);
-    while (loader->filled < loader->asked && !loader->exhausted)
+    while (loader->filled < loader->asked && !loader->status)
         pthread_cond_wait(&loader->changed, &loader->mutex);
     bool ready = loader->filled >= loader->asked;
     const batch_slot *slot = &loader->slots[(loader->asked - 1) % 2];
     pthread_mutex_unlock(&loader->mutex);
     if (ready)
         return &slot->batch;
-    fv_fail(FV_INVALID, "no batch: a run has at most 2^32 epochs");
+    fv_fail(loader->status, "%s", loader->message);
     return NULL;
 }
 
@@ -261,6 +278,7 @@ void fv_loader_free(fv_loader *loader) {
     }
     for (int i = 0; i < 2; i++)
         free_slot(&loader->slots[i]);
+    fv_pool_free(loader->pool);
     fv_free(loader->order);
     pthread_mutex_destroy(&loader->mutex);
     pthread_cond_destroy(&loader->changed);

@@ -1,10 +1,9 @@
-/* Pictures: PNG and JPEG decoded to 8-bit grey or colour, and made to fit a net's input. Called
- * through fovea.h by the command and users' programs. */
+/* Pictures: PNG and JPEG decoded to 8-bit grey or colour. Called by read.c and, through fovea.h, by
+ * the command and users' programs. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "data/data.h"
-#include "net/net.h"
 #include <limits.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -268,115 +267,4 @@ fv_status fv_read_array(const char *path, fv_shape *shape, float **values) {
     status = read_any(&d, shape, values);
     fv_free(file);
     return status;
-}
-
-/* ---- Fitting ------------------------------------------------------------------------------ */
-
-/* Channel c of a pixel, in the channels of the net. */
-static float pick_channel(const float *pixel, int from, int to, int c) {
-    if (from == to)
-        return pixel[c];
-    if (from == 1)
-        return pixel[0];
-    return 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2]; /* luma, ITU-R BT.601 */
-}
-
-/* Where along an axis cell `i` of `to` cells lies among `from` cells: between cell `low` and the
- * next, a share `part` of the way. The centres of cells are at halves, as in Keras. */
-typedef struct between {
-    size_t low, high;
-    float part;
-} between;
-
-static between find_place(int i, int from, int to, fv_resize resize) {
-    if (from == to || resize == FV_RESIZE_NEAREST) {
-        int64_t nearest = (2 * (int64_t)i + 1) * from / (2 * (int64_t)to);
-        return (between){(size_t)nearest, (size_t)nearest, 0};
-    }
-    double place = (i + 0.5) * from / to - 0.5;
-    if (place < 0)
-        place = 0;
-    size_t low = (size_t)place;
-    size_t high = low + 1 < (size_t)from ? low + 1 : low;
-    return (between){low, high, (float)(place - (double)low)};
-}
-
-static void resample(const fv_shape *from, const float *values, const fv_shape *to,
-                     fv_resize resize, float *fitted) {
-    size_t width = (size_t)from->size[1], depth = (size_t)from->channels;
-    for (int i = 0; i < to->size[0]; i++) {
-        between y = find_place(i, from->size[0], to->size[0], resize);
-        for (int j = 0; j < to->size[1]; j++) {
-            between x = find_place(j, from->size[1], to->size[1], resize);
-            const float *corners[] = {values + (y.low * width + x.low) * depth,
-                                      values + (y.low * width + x.high) * depth,
-                                      values + (y.high * width + x.low) * depth,
-                                      values + (y.high * width + x.high) * depth};
-            for (int c = 0; c < to->channels; c++) {
-                float v[4];
-                for (int k = 0; k < 4; k++)
-                    v[k] = pick_channel(corners[k], from->channels, to->channels, c);
-                float top = v[0] + x.part * (v[1] - v[0]);
-                float bottom = v[2] + x.part * (v[3] - v[2]);
-                *fitted++ = top + y.part * (bottom - top);
-            }
-        }
-    }
-}
-
-static bool same_sizes(const fv_shape *a, const fv_shape *b) {
-    bool same = a->rank == b->rank;
-    for (int axis = 0; same && axis < a->rank; axis++)
-        same = a->size[axis] == b->size[axis];
-    return same;
-}
-
-static bool channels_fit(int from, int to) {
-    return from == to || (from == 1 && to == 3) || (from == 3 && to == 1);
-}
-
-static bool has_values(const fv_shape *shape) {
-    bool good = shape->rank >= 0 && shape->rank <= 3 && shape->channels > 0;
-    for (int axis = 0; good && axis < shape->rank; axis++)
-        good = shape->size[axis] > 0;
-    return good;
-}
-
-/* A grey picture saved by NumPy often has no channel axis: 28x28 is taken for 28x28x1. */
-static bool lacks_only_channel(const fv_shape *from, const fv_shape *to) {
-    bool good =
-        to->channels == 1 && from->rank + 1 == to->rank && from->channels == to->size[from->rank];
-    for (int axis = 0; good && axis < from->rank; axis++)
-        good = from->size[axis] == to->size[axis];
-    return good;
-}
-
-fv_status fv_fit_picture(const fv_net *net, const fv_shape *from, const float *values,
-                         const fv_shape *to, float *fitted) {
-    char has[64], wants[64];
-    if (net->count < 1)
-        return fv_fail(FV_INVALID, "the net has no input line yet");
-    if (!has_values(from) || !has_values(to))
-        return fv_fail(FV_INVALID, "a shape to fit must have 0 to 3 spatial sizes, all known and 1 "
-                                   "or more");
-    const fv_input_options *options = net->nodes[0].options;
-    bool same = same_sizes(from, to);
-    if ((same && from->channels == to->channels) || lacks_only_channel(from, to)) {
-        memcpy(fitted, values, fv_shape_count(to) * sizeof *fitted);
-        return FV_OK;
-    }
-    if (from->rank != 2 || to->rank != 2 || !channels_fit(from->channels, to->channels))
-        return fv_fail(FV_SHAPE, "a picture or array of %s does not fit the net's input of %s",
-                       fv_shape_text(from, has), fv_shape_text(to, wants));
-    if (!same && options->resize == FV_RESIZE_NONE)
-        return fv_fail(FV_SHAPE,
-                       "a picture of %s does not fit the net's input of %s; resize it, or write "
-                       "resize=bilinear on the net's input line",
-                       fv_shape_text(from, has), fv_shape_text(to, wants));
-    resample(from, values, to, options->resize, fitted);
-    return FV_OK;
-}
-
-fv_shape fv_input_shape(const fv_net *net) {
-    return net->count > 0 ? net->nodes[0].output : (fv_shape){0};
 }

@@ -1,11 +1,10 @@
-/* A data set in memory: named fields added one by one, cut into slices, read a sample at a time.
- * Called by folder.c, train, the loader and, through fovea.h, by the command and users' programs.
+/* A data set in memory: named fields added one by one, cut into slices, looked at. Called by the
+ * readers of folders, train and, through fovea.h, by the command and users' programs.
  */
 #include "base/alloc.h"
 #include "base/status.h"
 #include "data/data.h"
 #include "layers/layer.h"
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -158,10 +157,38 @@ void fv_data_free(fv_data *data) {
         if (!data->columns[i].borrowed) {
             fv_free(data->columns[i].bytes);
             fv_free(data->columns[i].floats);
+            fv_pictures_free(data->columns[i].pictures);
         }
-    if (data)
+    if (data) {
         fv_free(data->place);
+        fv_free(data->own_names);
+    }
     fv_free(data);
+}
+
+/* ---- Class names -----------------------------------------------------------------------------
+ */
+
+/* The pointers and, behind them, the text that they point to are one block. */
+fv_status fv_data_name_classes(fv_data *data, const char *const *names, int count) {
+    size_t size = (size_t)count * sizeof *names;
+    for (int i = 0; i < count; i++)
+        if (!fv_sum(size, strlen(names[i]) + 1, &size))
+            return fv_fail(FV_MEMORY, "%d class names are more than any memory holds", count);
+    const char **copies = fv_alloc(size, 1);
+    if (!copies)
+        return FV_MEMORY;
+    char *text = (char *)(copies + count);
+    for (int i = 0; i < count; i++) {
+        size_t length = strlen(names[i]) + 1;
+        copies[i] = memcpy(text, names[i], length);
+        text += length;
+    }
+    fv_free(data->own_names);
+    data->own_names = copies;
+    data->class_names = copies;
+    data->classes = count;
+    return FV_OK;
 }
 
 /* ---- Looking at them -------------------------------------------------------------------------
@@ -185,6 +212,7 @@ fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count) {
     if (!slice)
         return NULL;
     *slice = *data;
+    slice->own_names = NULL;
     slice->place = fv_copy_string(data->place);
     if (!slice->place) {
         fv_free(slice);
@@ -196,9 +224,10 @@ fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count) {
         fv_column *column = &slice->columns[i];
         column->borrowed = true;
         if (column->bytes)
-            column->bytes += first * column->values;
-        else
-            column->floats += first * column->values;
+            column->bytes += first * fv_column_stored(column);
+        else if (column->floats)
+            column->floats += first * fv_column_stored(column);
+        column->first_picture += first;
     }
     return slice;
 }
@@ -226,7 +255,7 @@ int fv_data_fields(const fv_data *data, fv_field fields[FV_MOST_FIELDS]) {
 }
 
 bool fv_data_bytes(const fv_data *data) {
-    return data->columns[0].bytes != NULL;
+    return data->columns[0].floats == NULL;
 }
 
 const fv_column *fv_data_label(const fv_data *data) {
@@ -244,44 +273,4 @@ const char *fv_data_class_name(const fv_data *data, int index) {
 
 const char *fv_data_place(const fv_data *data) {
     return data->place;
-}
-
-/* ---- Reading samples -------------------------------------------------------------------------
- */
-
-void fv_column_read(const fv_column *column, size_t first, size_t count, float *values) {
-    size_t start = first * column->values, size = count * column->values;
-    if (column->floats)
-        memcpy(values, column->floats + start, size * sizeof *values);
-    else
-        for (size_t i = 0; i < size; i++)
-            values[i] = column->bytes[start + i];
-}
-
-void fv_data_point(const fv_data *data, size_t first, int count, const void **source,
-                   float *const *targets) {
-    const fv_column *input = &data->columns[0];
-    for (int s = 0; s < count; s++) {
-        size_t start = (first + (size_t)s) * input->values;
-        source[s] = input->bytes ? (const void *)(input->bytes + start) : input->floats + start;
-    }
-    for (int f = 0; f + 1 < data->column_count; f++)
-        if (targets[f])
-            fv_column_read(&data->columns[f + 1], first, (size_t)count, targets[f]);
-}
-
-fv_status fv_data_sample(const fv_data *data, size_t index, float *values, int *label) {
-    fv_status status = fv_data_ready(data);
-    if (status)
-        return status;
-    if (index >= data->count)
-        return fv_fail(FV_INVALID, "no sample %zu in a data set of %zu (the first is 0)", index,
-                       data->count);
-    fv_column_read(&data->columns[0], index, 1, values);
-    const fv_column *labels = fv_data_label(data);
-    float value = 0;
-    if (labels && labels->values == 1)
-        fv_column_read(labels, index, 1, &value);
-    *label = fabsf(value) < (float)INT_MAX ? (int)value : 0;
-    return FV_OK;
 }

@@ -29,21 +29,27 @@ typedef struct reader {
     fv_field fields[FV_MOST_FIELDS];
     int field_count;
     size_t batch;
-    const void **source;
+    fv_pool *pool;
+    unsigned char *inputs;
+    const void **source; /* of each sample in `inputs` */
     float *targets[FV_MOST_FIELDS];
 } reader;
 
 static void close_reader(reader *r) {
     for (int f = 0; f < r->field_count; f++)
         fv_free(r->targets[f]);
+    fv_free(r->inputs);
     fv_free(r->source);
 }
 
-static fv_status open_reader(reader *r, const fv_data *data, size_t batch) {
-    *r = (reader){.data = data, .batch = batch};
+static fv_status open_reader(reader *r, const fv_data *data, size_t batch, fv_pool *pool) {
+    *r = (reader){.data = data, .batch = batch, .pool = pool};
     r->field_count = fv_data_fields(data, r->fields);
     r->source = fv_alloc(batch, sizeof *r->source);
-    bool whole = r->source != NULL;
+    r->inputs = fv_alloc(batch, fv_data_input_size(data));
+    bool whole = r->source && r->inputs;
+    for (size_t i = 0; whole && i < batch; i++)
+        r->source[i] = r->inputs + i * fv_data_input_size(data);
     for (int f = 0; f < r->field_count; f++) {
         size_t values;
         if (!fv_size_product(batch, fv_shape_count(&r->fields[f].shape), &values))
@@ -58,14 +64,13 @@ static fv_status open_reader(reader *r, const fv_data *data, size_t batch) {
 }
 
 /* Samples from `first` on, as many as a batch has or as are left. */
-static fv_batch read_batch(const reader *r, size_t first) {
+static fv_status read_batch(const reader *r, size_t first, fv_batch *batch) {
     size_t left = fv_data_count(r->data) - first;
-    int samples = (int)(left < r->batch ? left : r->batch);
-    fv_data_point(r->data, first, samples, r->source, r->targets);
-    return (fv_batch){.samples = samples,
-                      .source = r->source,
-                      .bytes = fv_data_bytes(r->data),
-                      .targets = (const float *const *)r->targets};
+    *batch = (fv_batch){.samples = (int)(left < r->batch ? left : r->batch),
+                        .source = r->source,
+                        .bytes = fv_data_bytes(r->data),
+                        .targets = (const float *const *)r->targets};
+    return fv_data_read(r->data, r->pool, NULL, first, batch->samples, r->inputs, r->targets);
 }
 
 /* ---- One net -------------------------------------------------------------------------------- */
@@ -137,8 +142,10 @@ static fv_status score_batches(fv_evaluator *e, const reader *r, fv_score *score
     size_t count = fv_data_count(r->data);
     fv_metrics_begin(&e->metrics);
     for (size_t i = 0; !status && i < count; i += r->batch) {
-        fv_batch batch = read_batch(r, i);
-        status = fv_evaluator_batch(e, &batch, score);
+        fv_batch batch;
+        status = read_batch(r, i, &batch);
+        if (!status)
+            status = fv_evaluator_batch(e, &batch, score);
         if (!status)
             status = fv_metrics_add(&e->metrics, &e->runner, &batch);
         fv_totals_add(&totals, &e->objective.batch);
@@ -159,7 +166,7 @@ fv_status fv_evaluator_data(fv_evaluator *e, const fv_data *data, fv_score *scor
     reader r;
     fv_status status = fv_check_data(e->runner.plan.net, data, false);
     if (!status)
-        status = open_reader(&r, data, batch_of(e, data));
+        status = open_reader(&r, data, batch_of(e, data), e->runner.pool);
     if (status)
         return status;
     status = fv_objective_bind(&e->objective, r.fields, r.field_count);
@@ -228,15 +235,18 @@ static fv_status ensemble_data(fv_evaluator *evaluators, int nets, const fv_data
     const fv_judged *judged = &o->terms[0].judged;
     fv_totals totals = {0};
     reader r;
-    fv_status status = open_reader(&r, data, batch_of(&evaluators[0], data));
+    fv_status status =
+        open_reader(&r, data, batch_of(&evaluators[0], data), evaluators[0].runner.pool);
     if (status)
         return status;
     double *sums = fv_alloc(r.batch * fv_shape_count(&judged->shape), sizeof *sums);
     int *labels = fv_alloc(r.batch * fv_judged_places(judged), sizeof *labels);
     status = sums && labels ? fv_objective_bind(o, r.fields, r.field_count) : FV_MEMORY;
     for (size_t i = 0; !status && i < fv_data_count(data); i += r.batch) {
-        fv_batch batch = read_batch(&r, i);
-        status = ensemble_batch(evaluators, nets, &batch, sums, labels, &totals);
+        fv_batch batch;
+        status = read_batch(&r, i, &batch);
+        if (!status)
+            status = ensemble_batch(evaluators, nets, &batch, sums, labels, &totals);
     }
     if (!status)
         *score = fv_objective_score(o, &totals);
@@ -291,13 +301,18 @@ static fv_status evaluate_acquired(const fv_net *const *nets, int count, const f
     return status;
 }
 
+/* Each input is read once, so none is kept. */
+static fv_status fit_data(const fv_net *net, int threads, const fv_data **data, fv_data **made) {
+    return fv_data_fit(net, threads ? threads : fv_default_threads(), 0, data, made);
+}
+
 fv_status fv_evaluate(const fv_net *const *nets, int count, const fv_data *data, int batch,
                       int threads, bool exact, fv_score *score) {
     if (count < 1)
         return fv_fail(FV_INVALID, "no net to evaluate");
     int acquired = 0;
     fv_data *resized;
-    fv_status status = fv_data_fit(nets[0], &data, &resized);
+    fv_status status = fit_data(nets[0], threads, &data, &resized);
     for (; !status && acquired < count; acquired += !status)
         status = fv_net_acquire((fv_net *)(uintptr_t)nets[acquired], false);
     if (!status)
@@ -313,7 +328,7 @@ fv_status fv_confusion(const fv_net *net, const fv_data *data, int batch, int th
     fv_evaluator e;
     fv_score score;
     fv_data *resized;
-    fv_status status = fv_data_fit(net, &data, &resized);
+    fv_status status = fit_data(net, threads, &data, &resized);
     if (!status)
         status = fv_net_acquire((fv_net *)(uintptr_t)net, false);
     if (status) {

@@ -158,9 +158,11 @@ static fv_status resolve(fit *f) {
     f->count = fv_data_count(f->data);
     if (f->count > UINT32_MAX)
         return fv_fail(FV_INVALID, "%zu samples: at most 2^32 are possible", f->count);
-    status = fv_data_fit(f->net, &f->data, &f->resized[0]);
+    int threads = o->threads ? o->threads : fv_default_threads();
+    size_t keep = fv_keep_bytes();
+    status = fv_data_fit(f->net, threads, keep, &f->data, &f->resized[0]);
     if (!status && f->validate)
-        status = fv_data_fit(f->net, &f->validate, &f->resized[1]);
+        status = fv_data_fit(f->net, threads, keep, &f->validate, &f->resized[1]);
     if (!status)
         status = fv_check_data(f->net, f->data, true);
     if (!status && f->validate)
@@ -297,7 +299,7 @@ static fv_status open_fit(fit *f) {
     if (status || is_done(f))
         return status;
     f->loader = fv_loader_new(f->data, f->batch, f->trainer->seed, f->train.last_batch,
-                              first_batch(f, f->position.step));
+                              first_batch(f, f->position.step), f->trainer->runner.plan.threads);
     return f->loader ? FV_OK : fv_error_status();
 }
 
