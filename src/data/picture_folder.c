@@ -21,8 +21,8 @@ typedef struct place_of {
 
 struct fv_pictures {
     char *folder; /* of the split */
-    fv_names classes;
-    fv_names *files; /* of each class */
+    fv_listing classes;
+    fv_listing *files; /* of each class */
     place_of *places;
     size_t count;
 };
@@ -91,13 +91,13 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_among(const char *name, const fv_names *names) {
+static bool is_among(const char *name, const fv_listing *names) {
     return bsearch(&name, names->items, names->count, sizeof *names->items, compare_names);
 }
 
 /* All class folders of the split must be classes of the training split, whose labels count. */
 static fv_status check_classes(const fv_pictures *p, const char *train) {
-    fv_names own;
+    fv_listing own;
     fv_status status = fv_list_names(p->folder, is_class, &own);
     for (size_t i = 0; !status && i < own.count; i++)
         if (!is_among(own.items[i], &p->classes))

@@ -13,17 +13,6 @@ static bool has_suffix(const char *text, const char *suffix) {
     return size > tail && strcmp(text + size - tail, suffix) == 0;
 }
 
-static fv_net *load_text(const char *path, const char *const *settings, int setting_count) {
-    char *text;
-    size_t size;
-    if (fv_read_file(path, FV_MOST_TEXT, &text, &size) != FV_OK) {
-        return NULL;
-    }
-    fv_net *net = fv_net_parse_with(text, size, path, settings, setting_count);
-    fv_free(text);
-    return net;
-}
-
 /* Where nets are looked for by name, in this order; returns how many folders. */
 static int net_folders(const char *folders[3]) {
     int count = 0;
@@ -59,7 +48,7 @@ static void find_near(const char *folder, const char *name, char near[FV_NAME_SI
     }
 }
 
-static void fail_unknown_net(const char *name) {
+static fv_status fail_unknown_net(const char *name) {
     const char *folders[3];
     char near[FV_NAME_SIZE] = "";
     fv_text places = {0};
@@ -69,35 +58,89 @@ static void fail_unknown_net(const char *name) {
         fv_text_add(&places, "%s%s", i > 0 ? ", " : "", folders[i]);
     }
     char *looked = fv_text_take(&places);
-    if (looked) {
-        fv_fail(FV_IO,
-                "no net is called \"%.63s\"; looked in %.600s%s%s%s (a file is given with its "
-                "suffix or a slash, as ./%.63s)",
-                name, looked, near[0] ? "; did you mean \"" : "", near, near[0] ? "\"?" : "", name);
+    if (!looked) {
+        return FV_MEMORY;
     }
+    fv_fail(FV_IO,
+            "no net is called \"%.63s\"; looked in %.600s%s%s%s (a file is given with its "
+            "suffix or a slash, as ./%.63s)",
+            name, looked, near[0] ? "; did you mean \"" : "", near, near[0] ? "\"?" : "", name);
     fv_free(looked);
+    return FV_IO;
 }
 
-/* NAME.net in the folders of nets. */
-static fv_net *load_named(const char *name, const char *const *settings, int setting_count) {
+/* Into *path, which the caller frees, the path of NAME.net in the folders of nets. */
+static fv_status find_named(const char *name, char **path) {
     const char *folders[3];
     int count = net_folders(folders);
     for (int i = 0; i < count; i++) {
         fv_text text = {0};
         fv_text_add(&text, "%s/%s.net", folders[i], name);
-        char *path = fv_text_take(&text);
-        if (!path) {
-            return NULL;
+        *path = fv_text_take(&text);
+        if (!*path) {
+            return FV_MEMORY;
         }
-        bool found = fv_is_file(path);
-        fv_net *net = found ? load_text(path, settings, setting_count) : NULL;
-        fv_free(path);
-        if (found) {
-            return net;
+        if (fv_is_file(*path)) {
+            return FV_OK;
         }
+        fv_free(*path);
     }
-    fail_unknown_net(name);
-    return NULL;
+    *path = NULL;
+    return fail_unknown_net(name);
+}
+
+static bool is_path(const char *name) {
+    return strpbrk(name, "/.") != NULL;
+}
+
+/* The path of a file that a file named `beside` names. */
+static fv_status find_beside(const char *name, const char *beside, char **path) {
+    if (!beside) {
+        return fv_fail(FV_INVALID,
+                       "\"%.200s\" is a path, beside which file is not known: a text that is no "
+                       "file can use nets by their names only",
+                       name);
+    }
+    const char *slash = *name == '/' ? NULL : strrchr(beside, '/');
+    fv_text text = {0};
+    fv_text_add_bytes(&text, beside, slash ? (size_t)(slash - beside) + 1 : 0);
+    fv_text_add(&text, "%s", name);
+    *path = fv_text_take(&text);
+    return *path ? FV_OK : FV_MEMORY;
+}
+
+/* See fv_net_finder. */
+static fv_status find_net(const char *name, const char *beside, char **path, char **text,
+                          size_t *size) {
+    fv_status status = is_path(name) ? find_beside(name, beside, path) : find_named(name, path);
+    return status == FV_OK ? fv_read_file(*path, FV_MOST_TEXT, text, size) : status;
+}
+
+static fv_net *load_text(const char *path, const char *const *settings, int setting_count) {
+    char *text;
+    size_t size;
+    if (fv_read_file(path, FV_MOST_TEXT, &text, &size) != FV_OK) {
+        return NULL;
+    }
+    fv_net *net = fv_net_read(&(fv_net_text){.bytes = text,
+                                             .size = size,
+                                             .name = path,
+                                             .is_file = true,
+                                             .find = find_net,
+                                             .settings = settings,
+                                             .setting_count = setting_count});
+    fv_free(text);
+    return net;
+}
+
+static fv_net *load_named(const char *name, const char *const *settings, int setting_count) {
+    char *path;
+    if (find_named(name, &path) != FV_OK) {
+        return NULL;
+    }
+    fv_net *net = load_text(path, settings, setting_count);
+    fv_free(path);
+    return net;
 }
 
 fv_net *fv_net_load_with(const char *path, const char *const *settings, int count) {
@@ -108,10 +151,18 @@ fv_net *fv_net_load_with(const char *path, const char *const *settings, int coun
     if (has_suffix(path, ".safetensors")) {
         return fv_model_load(path, settings, count);
     }
-    return strpbrk(path, "/.") ? load_text(path, settings, count)
-                               : load_named(path, settings, count);
+    return is_path(path) ? load_text(path, settings, count) : load_named(path, settings, count);
 }
 
 fv_net *fv_net_load(const char *path) {
     return fv_net_load_with(path, NULL, 0);
+}
+
+fv_net *fv_net_parse(const char *text, const char *name) {
+    if (!text) {
+        fv_fail(FV_INVALID, "no text of a net was given");
+        return NULL;
+    }
+    return fv_net_read(&(fv_net_text){
+        .bytes = text, .size = strlen(text), .name = name ? name : "net", .find = find_net});
 }

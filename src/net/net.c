@@ -25,6 +25,7 @@ void fv_net_free(fv_net *net) {
     for (int i = 0; i < net->class_count; i++)
         fv_free(net->class_names[i]);
     fv_free(net->class_names);
+    fv_names_free(&net->names);
     fv_free(net->nodes);
     fv_free(net->losses);
     fv_free(net->metrics);
@@ -35,10 +36,7 @@ void fv_net_free(fv_net *net) {
 }
 
 int fv_net_find(const fv_net *net, const char *name) {
-    for (int i = 0; i < net->count; i++)
-        if (strcmp(net->nodes[i].name, name) == 0)
-            return i;
-    return -1;
+    return fv_names_find(&net->names, name);
 }
 
 const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]) {
@@ -166,7 +164,8 @@ static fv_status append_node(fv_net *net, const fv_layer_type *type, const char 
                       .weight_count = inference->weight_count};
     node->name = name ? fv_copy_string(name) : default_name(net, type);
     node->options = type->options_size ? fv_alloc(1, type->options_size) : NULL;
-    if (!node->name || (type->options_size && !node->options)) {
+    if (!node->name || (type->options_size && !node->options) ||
+        fv_names_add(&net->names, node->name, net->count)) {
         fv_free(node->name);
         fv_free(node->options);
         return FV_MEMORY;

@@ -4,6 +4,7 @@
 #define FV_NET_NET_H
 
 #include "layers/layer.h"
+#include "net/names.h"
 #include <stdatomic.h>
 
 typedef struct fv_weight {
@@ -46,6 +47,7 @@ typedef struct fv_net_metric {
 struct fv_net {
     fv_node *nodes; /* node 0 is the input */
     int count, capacity;
+    fv_names names;         /* of the nodes, and of the blocks of its text: their last nodes */
     fv_train_options train; /* zeros where the text was silent */
     fv_net_loss *losses;    /* FV_MOST_LOSSES of them; NULL: train.loss of the last layer */
     fv_net_metric *metrics; /* FV_MOST_METRICS of them, or NULL */
@@ -110,7 +112,7 @@ int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]);
 void fv_weight_to_file(const fv_weight *weight, const real *values, float *file);
 void fv_weight_from_file(const fv_weight *weight, const float *file, real *values);
 
-/* ---- The .net text (text.c, print.c) -----------------------------------------------------------
+/* ---- The .net text (parse.c, print.c) ----------------------------------------------------------
  */
 
 /* The table of the `train` statement, for fv_train_options (train_line.c). */
@@ -163,14 +165,34 @@ fv_status fv_train_check(const fv_train_options *options);
 /* The name of the next node of that type when it has none of its own: "conv2". `counts` has an
  * element for each of fv_layer_types, zero at first, for nodes in their order. */
 enum { FV_NAME_SIZE = 64 };
+size_t fv_layer_type_count(void);
 void fv_default_name(const fv_layer_type *type, int *counts, char name[FV_NAME_SIZE]);
 
 enum { FV_MOST_TEXT = 16 << 20 }; /* bytes of a .net text */
 
-/* fovea train --set LAYER.KEY=VALUE or train.KEY=VALUE: applied to the text before building. */
+/* The text of the net that a `use` line names; `beside`: the path of the file that says so, or NULL
+ * where it is no file. The caller frees *path and *text. */
+typedef fv_status fv_net_finder(const char *name, const char *beside, char **path, char **text,
+                                size_t *size);
+
+/* A .net text to be read, and how. */
+typedef struct fv_net_text {
+    const char *bytes;
+    size_t size;
+    const char *name;            /* for messages */
+    bool is_file;                /* whose path is `name` */
+    fv_net_finder *find;         /* NULL: it may not use other nets */
+    const char *const *settings; /* "conv1.filters=8", "train.lr=0.1", "depth=56": made first */
+    int setting_count;
+    bool empty; /* the weights come from a file, which holds at most so many: fv_net_build_empty */
+    size_t most_weights;
+} fv_net_text;
+
+fv_net *fv_net_read(const fv_net_text *text);
+/* Of a text that uses no other net. */
 fv_net *fv_net_parse_with(const char *text, size_t size, const char *name,
                           const char *const *settings, int setting_count);
-/* The same for a model file, whose weights come next: see fv_net_build_empty. */
+/* The same for a model file, whose weights come next. */
 fv_net *fv_net_parse_model(const char *text, size_t size, const char *name,
                            const char *const *settings, int setting_count, size_t most_weights);
 

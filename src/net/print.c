@@ -7,6 +7,14 @@
 
 enum { WIDEST_TRAIN = 100 }; /* columns, after which a train or output statement goes on anew */
 
+size_t fv_layer_type_count(void) {
+    size_t count = 0;
+    while (fv_layer_types[count]) {
+        count++;
+    }
+    return count;
+}
+
 void fv_default_name(const fv_layer_type *type, int *counts, char name[FV_NAME_SIZE]) {
     int index = 0;
     while (fv_layer_types[index] && fv_layer_types[index] != type) {
@@ -92,14 +100,6 @@ static bool name_is_shown(printer *p, const fv_node *node) {
     return p->resolved || strcmp(name, node->name) != 0;
 }
 
-static size_t type_count(void) {
-    size_t count = 0;
-    while (fv_layer_types[count]) {
-        count++;
-    }
-    return count;
-}
-
 static void measure(printer *p) {
     p->type_width = (int)strlen("train");
     for (int i = 0; i < p->net->count; i++) {
@@ -110,7 +110,7 @@ static void measure(printer *p) {
             p->name_width = name;
         }
     }
-    memset(p->type_counts, 0, type_count() * sizeof *p->type_counts);
+    memset(p->type_counts, 0, fv_layer_type_count() * sizeof *p->type_counts);
 }
 
 static void add_inputs(const printer *p, int index, fv_text *values) {
@@ -227,7 +227,7 @@ char *fv_net_print(const fv_net *net, bool resolved) {
         fv_train_resolve(&train);
     }
     printer p = {.net = net, .resolved = resolved};
-    p.type_counts = fv_alloc(type_count() + 1, sizeof *p.type_counts);
+    p.type_counts = fv_alloc(fv_layer_type_count() + 1, sizeof *p.type_counts);
     if (!p.type_counts) {
         return NULL;
     }
