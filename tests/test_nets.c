@@ -1,8 +1,9 @@
 /* The nets in nets/: parameters and multiply-adds to the unit, as their papers and the frameworks'
- * models have them (counted by PyTorch's modules); a file that is not in the table fails. Argument:
- * the folder. */
+ * models have them (counted by PyTorch's modules), and that they are printed as what they are. A
+ * file that is not in the table fails. Argument: the folder. */
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "net/net.h"
 #include <dirent.h>
 #include <setjmp.h>
@@ -56,17 +57,38 @@ static const expected nets[] = {
 
 enum { NETS = sizeof nets / sizeof nets[0] };
 
+/* A net that is named after `use` in one of the folder. */
+static fv_status find_net(const char *name, const char *beside, char **path, char **text,
+                          size_t *size) {
+    (void)beside;
+    char full[1000];
+    snprintf(full, sizeof full, "%s/%s.net", folder, name);
+    *path = fv_copy_string(full);
+    return *path ? fv_read_file(full, FV_MOST_TEXT, text, size) : FV_MEMORY;
+}
+
 /* Without drawing its weights, which takes seconds. */
-static fv_net *load(const char *name) {
-    char path[1000];
-    snprintf(path, sizeof path, "%s/%s.net", folder, name);
-    size_t size;
-    char *text = NULL;
-    fv_status status = fv_read_file(path, FV_MOST_TEXT, &text, &size);
-    fv_net *net = !status ? fv_net_parse_model(text, size, path, NULL, 0, SIZE_MAX - 1) : NULL;
-    fv_free(text);
+static fv_net *read_net(const char *text, size_t size, const char *name) {
+    fv_net *net = fv_net_read(&(fv_net_text){.bytes = text,
+                                             .size = size,
+                                             .name = name,
+                                             .is_file = true,
+                                             .find = find_net,
+                                             .empty = true,
+                                             .most_weights = SIZE_MAX});
     if (!net)
         fail_msg("%s", fv_error_message());
+    return net;
+}
+
+static fv_net *load(const char *name) {
+    char *path, *text;
+    size_t size;
+    if (find_net(name, NULL, &path, &text, &size))
+        fail_msg("%s", fv_error_message());
+    fv_net *net = read_net(text, size, path);
+    fv_free(text);
+    fv_free(path);
     return net;
 }
 
@@ -88,7 +110,34 @@ static bool is(const char *net, const char *what, int64_t got, int64_t wanted) {
     return got == wanted;
 }
 
-static void parameters_and_multiply_adds_to_the_unit(void **state) {
+static bool same_layers(const fv_net *a, const fv_net *b) {
+    bool same = a->count == b->count;
+    for (int i = 0; same && i < a->count; i++) {
+        const fv_node *x = &a->nodes[i], *y = &b->nodes[i];
+        same = x->type == y->type && strcmp(x->name, y->name) == 0 &&
+               memcmp(&x->output, &y->output, sizeof x->output) == 0 &&
+               x->input_count == y->input_count &&
+               memcmp(x->inputs, y->inputs, sizeof x->inputs) == 0;
+    }
+    return same;
+}
+
+/* What is printed reads back as the same net, and prints as the same text. */
+static void check_read_back(const fv_net *net, const char *name) {
+    for (int resolved = 0; resolved < 2; resolved++) {
+        char *text = fv_net_print(net, resolved);
+        assert_non_null(text);
+        fv_net *again = read_net(text, strlen(text), name);
+        char *text_again = fv_net_print(again, resolved);
+        assert_string_equal(text, text_again);
+        assert_true(same_layers(net, again));
+        fv_free_memory(text);
+        fv_free_memory(text_again);
+        fv_net_free(again);
+    }
+}
+
+static void to_the_unit_and_back(void **state) {
     (void)state;
     bool all = true;
     for (const expected *e = nets; e < nets + NETS; e++) {
@@ -98,6 +147,7 @@ static void parameters_and_multiply_adds_to_the_unit(void **state) {
         all &= is(e->name, "parameters in training", sum.parameters,
                   e->training ? e->training : e->parameters);
         all &= is(e->name, "multiply-adds", sum.macs, e->macs);
+        check_read_back(net, e->name);
         fv_net_free(net);
     }
     assert_true(all);
@@ -137,7 +187,7 @@ int main(int argc, char **argv) {
         return fprintf(stderr, "usage: test_nets FOLDER\n"), 2;
     folder = argv[1];
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parameters_and_multiply_adds_to_the_unit),
+        cmocka_unit_test(to_the_unit_and_back),
         cmocka_unit_test(values_of_vgg16),
         cmocka_unit_test(every_file_is_in_the_table),
     };

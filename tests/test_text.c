@@ -3,7 +3,6 @@
 #include "files.h"
 #include "folders.h"
 #include "net/net.h"
-#include <dirent.h>
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
@@ -456,28 +455,6 @@ static void check_round_trip(const fv_net *net) {
     }
 }
 
-static void nets_read_back(void **state) {
-    (void)state;
-    DIR *folder = opendir(FV_SOURCE_NETS);
-    assert_non_null(folder);
-    int found = 0;
-    for (struct dirent *entry = readdir(folder); entry; entry = readdir(folder)) {
-        if (strstr(entry->d_name, ".net")) {
-            char path[512];
-            snprintf(path, sizeof path, "%s/%.200s", FV_SOURCE_NETS, entry->d_name);
-            fv_net *net = fv_net_load(path);
-            if (!net) {
-                fail_msg("%s", fv_error_message());
-            }
-            check_round_trip(net);
-            fv_net_free(net);
-            found++;
-        }
-    }
-    closedir(folder);
-    assert_true(found >= 2);
-}
-
 static void print_is_aligned(void **state) {
     (void)state;
     fv_net *net = parse(small);
@@ -880,7 +857,6 @@ int main(void) {
         cmocka_unit_test(train_lines_are_one),
         cmocka_unit_test(settings_replace_values),
         cmocka_unit_test(wrong_settings_are_named),
-        cmocka_unit_test(nets_read_back),
         cmocka_unit_test(print_is_aligned),
         cmocka_unit_test(built_nets_are_printed),
         cmocka_unit_test(generated_nets_read_back),

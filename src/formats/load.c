@@ -89,8 +89,10 @@ static fv_status find_named(const char *name, char **path) {
     return fail_unknown_net(name);
 }
 
+/* With a slash or a suffix; the .1 of squeezenet1.1 is none. */
 static bool is_path(const char *name) {
-    return strpbrk(name, "/.") != NULL;
+    const char *dot = strrchr(name, '.');
+    return strchr(name, '/') || (dot && !(dot[1] >= '0' && dot[1] <= '9'));
 }
 
 /* The path of a file that a file named `beside` names. */
