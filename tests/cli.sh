@@ -319,6 +319,10 @@ expect 0 '' export $model copy.safetensors
 that cmp copy.safetensors $model
 expect 0 '' export $model weights.npz
 that test -s weights.npz
+if "$fovea" version | grep -q onnx; then
+    expect 0 '' export $model model.onnx
+    that test -s model.onnx
+fi
 expect 0 '' export $model text.net
 expect 0 '^total +74' info text.net
 expect 1 'xyz' export $model weights.xyz

@@ -67,6 +67,14 @@ fv_status fv_model_read_weights(const fv_tensors *tensors, fv_net *net);
 /* A net from a model file: its text parsed, its weights read, its class names set. */
 fv_net *fv_model_load(const char *path, const char *const *settings, int setting_count);
 
+/* The class names as a JSON array into *text, for the metadata FV_CLASSES_KEY of files; the caller
+ * frees it, after a failure too. */
+#define FV_CLASSES_KEY "fovea.classes"
+fv_status fv_classes_to_json(const fv_net *net, char **text);
+
 fv_status fv_npz_write(const fv_net *net, const char *path);
+/* The net as an ONNX model (IR 8, opset 17) that takes and gives arrays N, channels, sizes; equal
+ * nets give equal files. FV_UNSUPPORTED names the layer that ONNX has no form for. */
+fv_status fv_onnx_export(const fv_net *net, const char *path);
 
 #endif

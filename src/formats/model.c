@@ -14,7 +14,7 @@
 
 /* Of the metadata; a reader refuses a version that it does not know. */
 static const char version_key[] = "fovea.version", version[] = "1";
-static const char net_key[] = "fovea.net", classes_key[] = "fovea.classes";
+static const char net_key[] = "fovea.net", classes_key[] = FV_CLASSES_KEY;
 
 /* ---- Class names ----------------------------------------------------------------------------- */
 
@@ -52,8 +52,7 @@ const char *fv_class_name(const fv_net *net, int index) {
 
 #ifdef FV_HAVE_JSON
 
-/* The class names as a JSON array into *text, which the caller frees, after a failure too. */
-static fv_status classes_to_json(const fv_net *net, char **text) {
+fv_status fv_classes_to_json(const fv_net *net, char **text) {
     json_t *array = json_array();
     bool good = array != NULL;
     for (int i = 0; good && i < net->class_count; i++)
@@ -99,7 +98,7 @@ static fv_status classes_from_json(const char *text, fv_net *net) {
 
 #else
 
-static fv_status classes_to_json(const fv_net *net, char **text) {
+fv_status fv_classes_to_json(const fv_net *net, char **text) {
     (void)net, (void)text;
     return fv_fail(FV_UNSUPPORTED, "this build has no JSON: build fovea with -Djson=enabled");
 }
@@ -214,7 +213,7 @@ fv_status fv_model_write(const fv_net *net, const char *path, const fv_model_ext
     /* With every default written out: the file means the same when a default changes. */
     status = print_net(net, true, &text);
     if (status == FV_OK && net->class_count > 0)
-        status = classes_to_json(net, &classes);
+        status = fv_classes_to_json(net, &classes);
     if (status == FV_OK)
         status = write_model(&tensors, text, classes, extra == NULL ? &none : extra, path);
     fv_free(classes);
@@ -249,7 +248,7 @@ static const struct {
 } exports[] = {{".safetensors", fv_save},
                {".npz", fv_npz_write},
                {".net", write_text},
-               {".onnx", NULL},
+               {".onnx", fv_onnx_export},
                {".keras", NULL}};
 
 static bool ends_with(const char *text, const char *end) {
@@ -258,7 +257,7 @@ static bool ends_with(const char *text, const char *end) {
 }
 
 fv_status fv_export(const fv_net *net, const char *path) {
-    static const char known[] = ".safetensors, .npz and .net";
+    static const char known[] = ".safetensors, .npz, .onnx and .net";
     for (size_t i = 0; i < sizeof exports / sizeof exports[0]; i++) {
         if (!ends_with(path, exports[i].suffix))
             continue;

@@ -9,6 +9,7 @@
  * The sums of units of rows are made apart and joined in their order: units depend on batch and
  * shape alone. They are in double, of differences to the batch's first row. */
 #include "layers/activation.h"
+#include "layers/meaning.h"
 #include <math.h>
 #include <stddef.h>
 
@@ -70,7 +71,7 @@ static const defaults formulas[] = {[FV_KERAS] = {0.99, 1e-3, false},
                                     [FV_ONNX] = {0.9, 1e-5, false},
                                     [FV_CAFFE] = {0.999, 1e-5, true}};
 
-static double epsilon_of(const fv_batch_norm_options *o) {
+double fv_batch_norm_epsilon(const fv_batch_norm_options *o) {
     return o->epsilon != 0 ? o->epsilon : formulas[o->formula].epsilon;
 }
 
@@ -161,7 +162,7 @@ static void pack(const fv_call *call) {
     if (by_batch(call->setting))
         return;
     int channels = call->out_shape->channels;
-    double epsilon = epsilon_of(call->options);
+    double epsilon = fv_batch_norm_epsilon(call->options);
     weights w = weights_of(call);
     real *mean = call->packed, *factor = mean + channels, *offset = factor + channels;
     for (int c = 0; c < channels; c++) {
@@ -255,7 +256,7 @@ static void measure(const batch *b) {
         double lift = b->sums[c] / b->count, mean = (double)b->call->in[0][c] + lift;
         double variance = b->sums[b->channels + c] / b->count - lift * lift;
         variance = variance < 0 ? 0 : variance;
-        double inverse = 1 / sqrt(variance + epsilon_of(o));
+        double inverse = 1 / sqrt(variance + fv_batch_norm_epsilon(o));
         b->mean[c] = (real)mean;
         b->inverse[c] = (real)inverse;
         b->numbers[0][c] = (real)(w.scale ? inverse * (double)w.scale[c] : inverse);

@@ -6,6 +6,7 @@
 #include "layers/activation.h"
 #include "layers/conv.h"
 #include "layers/conv_params.h"
+#include "layers/meaning.h"
 #include <limits.h>
 #include <string.h>
 
@@ -75,7 +76,7 @@ static fv_status axis_back(const fv_conv_transpose_options *o, const fv_shape *i
     return FV_OK;
 }
 
-static fv_status axes_back(const fv_conv_transpose_options *o, const fv_shape *input,
+fv_status fv_conv_transpose_axes(const fv_conv_transpose_options *o, const fv_shape *input,
                            fv_axis axes[3]) {
     fv_status status = fv_slide_check(input, &(fv_slide_options){.kernel = o->kernel,
                                                                  .stride = o->stride,
@@ -101,7 +102,7 @@ static fv_status infer(const void *options, const fv_shape *inputs, int count,
     (void)count;
     const fv_conv_transpose_options *o = options;
     fv_axis axes[3];
-    fv_status status = axes_back(o, inputs, axes);
+    fv_status status = fv_conv_transpose_axes(o, inputs, axes);
     if (!status)
         status = fv_conv_check_groups(group_count(o), inputs, o->filters);
     if (!status)
@@ -137,7 +138,7 @@ static fv_conv_geometry measure(const void *options, const fv_shape *input,
         g.uses |= FV_CONV_OUTPUT;
     if (setting->training && !setting->frozen)
         g.uses |= FV_CONV_WEIGHT_GRADIENT;
-    axes_back(o, input, g.axis); /* infer has checked it */
+    fv_conv_transpose_axes(o, input, g.axis); /* infer has checked it */
     fv_conv_measure(&g, input->rank, setting->kernels);
     return g;
 }

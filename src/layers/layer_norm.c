@@ -6,6 +6,7 @@
  * Backward, with n values sharing mean and variance, u = (x - mean) / deviation, g = dy scale:
  *   dx = (g - sum(g) / n - u sum(g u) / n) / deviation, dscale = sum dy u, dbias = sum dy. */
 #include "layers/layer.h"
+#include "layers/meaning.h"
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -69,7 +70,7 @@ typedef struct norm_options {
     double epsilon;
 } norm_options;
 
-static double epsilon_or(double epsilon, fv_formula formula) {
+double fv_norm_epsilon(double epsilon, fv_formula formula) {
     return epsilon != 0 ? epsilon : formula == FV_KERAS ? 1e-3 : 1e-5;
 }
 
@@ -132,7 +133,7 @@ static size_t place_count(const fv_shape *shape) {
  */
 
 static norm_options layer_options(const fv_layer_norm_options *o) {
-    return (norm_options){true, o->no_scale, o->no_bias, epsilon_or(o->epsilon, o->formula)};
+    return (norm_options){true, o->no_scale, o->no_bias, fv_norm_epsilon(o->epsilon, o->formula)};
 }
 
 static norm_options rms_options(const fv_rms_norm_options *o) {
@@ -235,11 +236,11 @@ static int group_count(const fv_group_norm_options *o) {
 }
 
 static norm_options group_options(const fv_group_norm_options *o) {
-    return (norm_options){true, o->no_scale, o->no_bias, epsilon_or(o->epsilon, o->formula)};
+    return (norm_options){true, o->no_scale, o->no_bias, fv_norm_epsilon(o->epsilon, o->formula)};
 }
 
 static norm_options instance_options(const fv_instance_norm_options *o) {
-    return (norm_options){true, o->no_scale, o->no_bias, epsilon_or(o->epsilon, o->formula)};
+    return (norm_options){true, o->no_scale, o->no_bias, fv_norm_epsilon(o->epsilon, o->formula)};
 }
 
 static fv_status group_infer(const void *options, const fv_shape *inputs, int count,

@@ -3,6 +3,7 @@
  * is c - size / 2 to c + size / 2; of an even size it lacks the last of these, with formula torch,
  * or the first. Backward: see lrn_back in kernels/normalize.c. */
 #include "layers/layer.h"
+#include "layers/meaning.h"
 #include <stddef.h>
 
 static const fv_param params[] = {
@@ -43,7 +44,7 @@ static const fv_param params[] = {
      .help = "added to the sum"},
     {0}};
 
-static fv_lrn_window lrn_of(const fv_lrn_options *o, int channels) {
+fv_lrn_window fv_lrn_of(const fv_lrn_options *o, int channels) {
     static const double alphas[] = {
         [FV_KERAS] = 1, [FV_TORCH] = 1e-4, [FV_ONNX] = 1e-4, [FV_CAFFE] = 1};
     int size = o->size ? o->size : 5, less = (size - 1) / 2, more = size / 2;
@@ -61,7 +62,7 @@ static fv_lrn_window lrn_of(const fv_lrn_options *o, int channels) {
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)inputs, (void)count;
-    fv_lrn_window l = lrn_of(options, output->channels);
+    fv_lrn_window l = fv_lrn_of(options, output->channels);
     plan->keep_input = setting->training;
     plan->scratch =
         (4 * (size_t)l.channels + 2 * ((size_t)l.before + (size_t)l.after)) * sizeof(real);
@@ -73,12 +74,12 @@ static size_t row_count(const fv_call *call) {
 }
 
 static void forward(const fv_call *call) {
-    fv_lrn_window l = lrn_of(call->options, call->out_shape->channels);
+    fv_lrn_window l = fv_lrn_of(call->options, call->out_shape->channels);
     call->kernels->lrn(&l, row_count(call), call->in[0], (real *)(void *)call->scratch, call->out);
 }
 
 static void backward(const fv_call *call) {
-    fv_lrn_window l = lrn_of(call->options, call->out_shape->channels);
+    fv_lrn_window l = fv_lrn_of(call->options, call->out_shape->channels);
     if (call->in_gradient[0])
         call->kernels->lrn_back(&l, row_count(call), call->in[0], call->out_gradient,
                                 (real *)(void *)call->scratch, call->in_gradient[0]);
