@@ -43,7 +43,7 @@ static int by_length(const void *a, const void *b) {
     return m != n ? (m > n) - (m < n) : strcmp(x, y);
 }
 
-fv_status fv_find_cifar(const char *folder, const char *split, fv_listing *names) {
+fv_status fv_find_cifar(const char *folder, const char *split, fv_names *names) {
     fv_status status = fv_list_names(folder, is_bin, names);
     if (status)
         return status;
@@ -82,7 +82,7 @@ static fv_status find_names(const char *folder, int labels, char **path) {
     return FV_OK;
 }
 
-static fv_status read_names(const char *path, fv_listing *names) {
+static fv_status read_names(const char *path, fv_names *names) {
     fv_status status = fv_read_lines(path, names);
     if (!status && (names->count < 1 || names->count > 256))
         status = fv_fail(FV_FORMAT, "%s has %zu names of classes, expected 1 to 256, one a line",
@@ -184,7 +184,7 @@ static fv_status keep(fv_data *data, cifar *c) {
 
 /* The first file says how many labels a row has, and so which names the classes have. */
 static fv_status take_file(cifar *c, const char *folder, const char *name, char **names_path,
-                           fv_listing *classes) {
+                           fv_names *classes) {
     char *path = fv_join_path(folder, name), *file;
     size_t size, rows;
     fv_status status = path ? fv_read_file(path, SIZE_MAX / 2, &file, &size) : FV_MEMORY;
@@ -207,10 +207,10 @@ static fv_status take_file(cifar *c, const char *folder, const char *name, char 
     return status;
 }
 
-fv_status fv_read_cifar(fv_data *data, const char *folder, const fv_listing *names) {
+fv_status fv_read_cifar(fv_data *data, const char *folder, const fv_names *names) {
     cifar c = {0};
     char *names_path = NULL;
-    fv_listing classes = {0};
+    fv_names classes = {0};
     fv_status status = FV_OK;
     for (size_t i = 0; !status && i < names->count; i++)
         status = take_file(&c, folder, names->items[i], &names_path, &classes);

@@ -127,19 +127,19 @@ size_t fv_keep_bytes(void);
 /* ---- Names in folders (listing.c) --------------------------------------------------------------
  */
 
-typedef struct fv_listing {
+typedef struct fv_names {
     size_t count;
     const char **items; /* in the order of their bytes */
     char *text;         /* what they point into */
-} fv_listing;
+} fv_names;
 
 /* The names in a folder that `wanted` takes (which gets the folder's file descriptor), without
  * those that begin with a dot. */
 fv_status fv_list_names(const char *folder, bool (*wanted)(int folder, const char *name),
-                        fv_listing *names);
+                        fv_names *names);
 /* The lines of a text file without blanks at their ends and without empty ones, in their order. */
-fv_status fv_read_lines(const char *path, fv_listing *names);
-void fv_free_names(fv_listing *names);
+fv_status fv_read_lines(const char *path, fv_names *names);
+void fv_free_names(fv_names *names);
 /* FV_FORMAT where a name of a class is not UTF-8 or has control characters; `place`: where. */
 fv_status fv_check_class_name(const char *name, const char *place);
 /* "folder/name", which the caller frees; NULL: out of memory. */
@@ -149,9 +149,9 @@ char *fv_join_path(const char *folder, const char *name);
  */
 
 /* The files of a split ("train", "val", "test"); none: names->count is 0. */
-fv_status fv_find_cifar(const char *folder, const char *split, fv_listing *names);
+fv_status fv_find_cifar(const char *folder, const char *split, fv_names *names);
 /* Reads them into a new data set, with the names of the classes. */
-fv_status fv_read_cifar(fv_data *data, const char *folder, const fv_listing *names);
+fv_status fv_read_cifar(fv_data *data, const char *folder, const fv_names *names);
 
 /* ---- Pictures in a folder for each class (picture_folder.c) ------------------------------------
  */

@@ -286,7 +286,7 @@ static fv_status read_files(fv_data *data, const split_files *files) {
 
 /* What has no IDX files and no arrays: CIFAR's files, then folders of pictures. */
 static fv_status read_other(fv_data *data, const data_split *split) {
-    fv_listing names;
+    fv_names names;
     bool found = true;
     fv_status status = fv_find_cifar(data->place, split->name, &names);
     if (status)

@@ -16,15 +16,15 @@ char *fv_join_path(const char *folder, const char *name) {
     return fv_text_take(&text);
 }
 
-void fv_free_names(fv_listing *names) {
+void fv_free_names(fv_names *names) {
     fv_free(names->items);
     fv_free(names->text);
-    *names = (fv_listing){0};
+    *names = (fv_names){0};
 }
 
 /* The names in `text`, each with a 0 behind it; takes the text over, also where it fails. */
-static fv_status split_names(fv_text *text, size_t count, fv_listing *names) {
-    *names = (fv_listing){.text = fv_text_take(text)};
+static fv_status split_names(fv_text *text, size_t count, fv_names *names) {
+    *names = (fv_names){.text = fv_text_take(text)};
     names->items = fv_alloc(count, sizeof *names->items);
     if (!names->text || !names->items) {
         fv_free_names(names);
@@ -40,8 +40,8 @@ static int compare_names(const void *a, const void *b) {
 }
 
 fv_status fv_list_names(const char *folder, bool (*wanted)(int folder, const char *name),
-                        fv_listing *names) {
-    *names = (fv_listing){0};
+                        fv_names *names) {
+    *names = (fv_names){0};
     DIR *directory = opendir(folder);
     if (!directory)
         return fv_fail(FV_IO, "cannot read the folder %s: %s", folder, strerror(errno));
@@ -74,10 +74,10 @@ static size_t add_line(fv_text *text, const char *line, size_t length) {
     return 1;
 }
 
-fv_status fv_read_lines(const char *path, fv_listing *names) {
+fv_status fv_read_lines(const char *path, fv_names *names) {
     char *file;
     size_t size, count = 0;
-    *names = (fv_listing){0};
+    *names = (fv_names){0};
     fv_status status = fv_read_file(path, (size_t)1 << 20, &file, &size);
     if (status)
         return status;

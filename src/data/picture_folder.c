@@ -21,8 +21,8 @@ typedef struct place_of {
 
 struct fv_pictures {
     char *folder; /* of the split */
-    fv_listing classes;
-    fv_listing *files; /* of each class */
+    fv_names classes;
+    fv_names *files; /* of each class */
     place_of *places;
     size_t count;
 };
@@ -66,23 +66,26 @@ static bool is_picture(int folder, const char *name) {
     return is;
 }
 
-/* The folder of a split into *path, NULL where there is none. */
+/* The folder of a split, NULL where there is none. */
 static fv_status find_split(const char *folder, const char *split, char **path) {
-    bool two = strcmp(split, "val") == 0; /* names that it may have */
-    char *first = fv_join_path(folder, split);
-    char *second = two ? fv_join_path(folder, "validation") : NULL;
-    fv_status status = first && (second || !two) ? FV_OK : FV_MEMORY;
-    bool has_first = !status && fv_is_folder(first);
-    bool has_second = !status && two && fv_is_folder(second);
-    if (has_first && has_second)
-        status = fv_fail(FV_INVALID, "two data sets for '%s': %s and %s; leave only one there",
-                         split, first, second);
-    *path = status ? NULL : has_first ? first : has_second ? second : NULL;
-    if (*path != first)
-        fv_free(first);
-    if (*path != second)
-        fv_free(second);
-    return status;
+    const char *names[] = {split, strcmp(split, "val") == 0 ? "validation" : NULL};
+    *path = NULL;
+    for (int i = 0; i < 2 && names[i]; i++) {
+        char *found = fv_join_path(folder, names[i]);
+        if (!found)
+            return FV_MEMORY;
+        if (*path && fv_is_folder(found)) {
+            fv_fail(FV_INVALID, "two data sets for '%s': %s and %s; leave only one there", split,
+                    *path, found);
+            fv_free(found);
+            return FV_INVALID;
+        }
+        if (!*path && fv_is_folder(found))
+            *path = found;
+        else
+            fv_free(found);
+    }
+    return FV_OK;
 }
 
 /* ---- Classes --------------------------------------------------------------------------------- */
@@ -91,13 +94,13 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_among(const char *name, const fv_listing *names) {
+static bool is_among(const char *name, const fv_names *names) {
     return bsearch(&name, names->items, names->count, sizeof *names->items, compare_names);
 }
 
 /* All class folders of the split must be classes of the training split, whose labels count. */
 static fv_status check_classes(const fv_pictures *p, const char *train) {
-    fv_listing own;
+    fv_names own;
     fv_status status = fv_list_names(p->folder, is_class, &own);
     for (size_t i = 0; !status && i < own.count; i++)
         if (!is_among(own.items[i], &p->classes))

@@ -66,10 +66,8 @@ static fv_status read_rounded(const fv_column *column, size_t index, uint8_t *by
     if (!values)
         return FV_MEMORY;
     fv_status status = read_values(column, index, values);
-    for (size_t i = 0; !status && i < column->values; i++) {
-        float value = values[i] > 0 ? values[i] : 0; /* also for NaN */
-        bytes[i] = (uint8_t)lrintf(value < 255 ? value : 255);
-    }
+    for (size_t i = 0; !status && i < column->values; i++)
+        bytes[i] = (uint8_t)lrintf(fminf(fmaxf(values[i], 0), 255));
     fv_free(values);
     return status;
 }

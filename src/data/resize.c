@@ -91,18 +91,18 @@ static void blend_rows(const tap *t, size_t size, const float *values, float *re
 
 /* Cells of a row that are blended to one. */
 static void blend_cells(const tap *t, int channels, const float *row, float *cell) {
-    const float *x = row + t->first * (size_t)channels;
-    for (int c = 0; c < channels; c++) {
-        float sum = 0;
-        for (size_t k = 0; k < t->count; k++)
-            sum += t->weights[k] * x[k * (size_t)channels + (size_t)c];
-        cell[c] = sum;
-    }
+    for (int c = 0; c < channels; c++)
+        cell[c] = 0;
+    for (size_t k = 0; k < t->count; k++)
+        for (int c = 0; c < channels; c++)
+            cell[c] += t->weights[k] * row[(t->first + k) * (size_t)channels + (size_t)c];
 }
 
-/* A cell in the other channels of the net. */
-static void convert_cell(const float *cell, int from, int to, float *out) {
-    if (from == 1)
+/* A cell in the channels of the net. */
+static void put_cell(const float *cell, int from, int to, float *out) {
+    if (from == to)
+        memcpy(out, cell, (size_t)to * sizeof *out);
+    else if (from == 1)
         for (int c = 0; c < to; c++)
             out[c] = cell[0];
     else /* luma, ITU-R BT.601 */
@@ -122,10 +122,8 @@ static fv_status resample(const axis axes[2], fv_resize resize, const fv_shape *
     for (int64_t i = 0; !status && i < axes[0].count; i++) {
         blend_rows(&rows.each[i], size, values, row);
         for (int64_t j = 0; j < axes[1].count; j++, fitted += channels) {
-            bool same = channels == from->channels;
-            blend_cells(&columns.each[j], from->channels, row, same ? fitted : cell);
-            if (!same)
-                convert_cell(cell, from->channels, channels, fitted);
+            blend_cells(&columns.each[j], from->channels, row, cell);
+            put_cell(cell, from->channels, channels, fitted);
         }
     }
     free_taps(&rows);

@@ -103,6 +103,9 @@ static fv_status find_beside(const char *name, const char *beside, char **path) 
                        "file can use nets by their names only",
                        name);
     }
+    while (name[0] == '.' && name[1] == '/') {
+        name += 2;
+    }
     const char *slash = *name == '/' ? NULL : strrchr(beside, '/');
     fv_text text = {0};
     fv_text_add_bytes(&text, beside, slash ? (size_t)(slash - beside) + 1 : 0);

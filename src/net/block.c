@@ -22,7 +22,7 @@ int fv_find_layer(const fv_parser *p, const char *name) {
 }
 
 fv_status fv_fail_no_layer(const fv_parser *p, const char *name, const char *where) {
-    const fv_names *known = &p->net->names;
+    const fv_lookup *known = &p->net->names;
     const char *prefix = p->scope ? p->scope->prefix : ""; /* all is read: no scope */
     size_t size = strlen(prefix), count = 0;
     const char **names = fv_alloc(2 * (size_t)known->count + 1, sizeof *names);
@@ -351,7 +351,7 @@ static fv_status read_layers(fv_parser *p, instance *it) {
     p->scope = outer;
     fv_free(scope->type_counts);
     outer->above = scope->above;
-    return status == FV_OK && scope->above >= 0 ? fv_names_add(&p->net->names, name, scope->above)
+    return status == FV_OK && scope->above >= 0 ? fv_lookup_add(&p->net->names, name, scope->above)
                                                 : status;
 }
 

@@ -25,7 +25,7 @@ void fv_net_free(fv_net *net) {
     for (int i = 0; i < net->class_count; i++)
         fv_free(net->class_names[i]);
     fv_free(net->class_names);
-    fv_names_free(&net->names);
+    fv_lookup_free(&net->names);
     fv_free(net->nodes);
     fv_free(net->losses);
     fv_free(net->metrics);
@@ -36,7 +36,7 @@ void fv_net_free(fv_net *net) {
 }
 
 int fv_net_find(const fv_net *net, const char *name) {
-    return fv_names_find(&net->names, name);
+    return fv_lookup_find(&net->names, name);
 }
 
 const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]) {
@@ -53,8 +53,8 @@ const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]
 /* Keeps the builder's first failure; returns its status. */
 static fv_status keep_failure(fv_net *net, fv_status status) {
     if (net->status == FV_OK) {
-        net->status = status;
         net->message = fv_copy_string(fv_error_message());
+        net->status = net->message ? status : FV_MEMORY;
     }
     return status;
 }
@@ -165,7 +165,7 @@ static fv_status append_node(fv_net *net, const fv_layer_type *type, const char 
     node->name = name ? fv_copy_string(name) : default_name(net, type);
     node->options = type->options_size ? fv_alloc(1, type->options_size) : NULL;
     if (!node->name || (type->options_size && !node->options) ||
-        fv_names_add(&net->names, node->name, net->count)) {
+        fv_lookup_add(&net->names, node->name, net->count)) {
         fv_free(node->name);
         fv_free(node->options);
         return FV_MEMORY;

@@ -4,7 +4,7 @@
 #define FV_NET_NET_H
 
 #include "layers/layer.h"
-#include "net/names.h"
+#include "net/lookup.h"
 #include <stdatomic.h>
 
 typedef struct fv_weight {
@@ -47,7 +47,7 @@ typedef struct fv_net_metric {
 struct fv_net {
     fv_node *nodes; /* node 0 is the input */
     int count, capacity;
-    fv_names names;         /* of the nodes, and of the blocks of its text: their last nodes */
+    fv_lookup names;         /* of the nodes, and of the blocks of its text: their last nodes */
     fv_train_options train; /* zeros where the text was silent */
     fv_net_loss *losses;    /* FV_MOST_LOSSES of them; NULL: train.loss of the last layer */
     fv_net_metric *metrics; /* FV_MOST_METRICS of them, or NULL */

@@ -1,9 +1,10 @@
 /* Messages about a .net text: file, line and column, the line with a caret below, and where the
  * block or file that holds the line is used. Called by all that read such texts. */
-#include "base/text.h"
 #include "net/reader.h"
 #include <stdio.h>
 #include <string.h>
+
+enum { USERS_SIZE = 700 }; /* four of at most 150 bytes */
 
 static bool continues_character(char byte) { /* of UTF-8 */
     return ((unsigned char)byte & 0xC0) == 0x80;
@@ -47,20 +48,22 @@ static const char *tail(const char *name, size_t most) {
     return length > most ? name + length - most : name;
 }
 
-/* "\nin layer1.0 (a.net:40)" for each instance and use around the line, innermost first. */
-static void add_users(const fv_parser *p, fv_text *text) {
+/* "\nin layer1.0 (a.net:40)" for each instance and use around the line, innermost first. In a
+ * buffer: a text could fail, and put its own message in place of the one that is placed. */
+static void add_users(const fv_parser *p, char users[USERS_SIZE]) {
     enum { MOST = 4 };
     int count = 0;
+    size_t used = 0;
+    users[0] = 0;
     for (const fv_scope *s = p->scope; s && s->outer && count <= MOST; s = s->outer, count++) {
         const char *file = tail(s->user->name, 60);
+        char *end = users + used;
+        size_t rest = USERS_SIZE - used;
         int prefix = (int)strlen(s->prefix);
-        if (count == MOST) {
-            fv_text_add(text, "\n...");
-        } else if (prefix > 0) {
-            fv_text_add(text, "\nin %.*s (%s:%d)", prefix - 1, s->prefix, file, s->line);
-        } else {
-            fv_text_add(text, "\nused by %s:%d", file, s->line);
-        }
+        used += (size_t)(count == MOST ? snprintf(end, rest, "\n...")
+                         : prefix > 0  ? snprintf(end, rest, "\nin %.*s (%s:%d)", prefix - 1,
+                                                  s->prefix, file, s->line)
+                                       : snprintf(end, rest, "\nused by %s:%d", file, s->line));
     }
 }
 
@@ -69,12 +72,9 @@ fv_status fv_place(const fv_parser *p, const char *at, fv_status status) {
         return status;
     }
     size_t column = (size_t)(at - p->words);
-    char excerpt[128], caret[128];
+    char excerpt[128], caret[128], users[USERS_SIZE];
     cut_excerpt(p, column, excerpt, caret);
-    fv_text users = {0};
-    add_users(p, &users);
-    fv_fail(status, "%s:%d:%zu: %.440s\n%s\n%s^%s", tail(p->source->name, 300), p->line_number,
-            column + 1, fv_error_message(), excerpt, caret, users.bytes ? users.bytes : "");
-    fv_text_free(&users);
-    return status;
+    add_users(p, users);
+    return fv_fail(status, "%s:%d:%zu: %.440s\n%s\n%s^%s", tail(p->source->name, 300),
+                   p->line_number, column + 1, fv_error_message(), excerpt, caret, users);
 }

@@ -332,6 +332,16 @@ static fv_status read_loss(fv_parser *p, const char *word, char *cursor) {
                : status;
 }
 
+static fv_status read_metric(fv_parser *p, const char *word, char *cursor) {
+    fv_metric_options options = {0};
+    fv_statement s = {.what = "metric", .params = fv_metric_params, .options = &options};
+    int node = -1;
+    fv_status status = read_judge(p, &s, options.of, word, cursor, &node);
+    return status == FV_OK
+               ? fv_place(p, word, fv_net_add_metric(p->net, node, &options, p->line_number))
+               : status;
+}
+
 /* output a,b: layers above this line. */
 static fv_status read_output(const fv_parser *p, const char *word, char *cursor) {
     const char *list = fv_next_word(&cursor), *rest = fv_next_word(&cursor);
@@ -360,16 +370,6 @@ static fv_status read_output(const fv_parser *p, const char *word, char *cursor)
         }
     }
     return status;
-}
-
-static fv_status read_metric(fv_parser *p, const char *word, char *cursor) {
-    fv_metric_options options = {0};
-    fv_statement s = {.what = "metric", .params = fv_metric_params, .options = &options};
-    int node = -1;
-    fv_status status = read_judge(p, &s, options.of, word, cursor, &node);
-    return status == FV_OK
-               ? fv_place(p, word, fv_net_add_metric(p->net, node, &options, p->line_number))
-               : status;
 }
 
 /* A layer, or the layers of a block. */

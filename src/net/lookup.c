@@ -1,6 +1,6 @@
 /* A hash table from names to numbers, by open addressing. Called by net.c, so that a net of
  * thousands of layers is read in a moment, and by formats for tensors. */
-#include "net/names.h"
+#include "net/lookup.h"
 #include "base/alloc.h"
 #include <limits.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@ static uint32_t hash(const char *name) {
 }
 
 /* The slot of that name, or the free one where it belongs. slot_count is a power of two. */
-static int *find_slot(const fv_names *names, const char *name) {
+static int *find_slot(const fv_lookup *names, const char *name) {
     uint32_t mask = (uint32_t)names->slot_count - 1;
     for (uint32_t i = hash(name) & mask;; i = (i + 1) & mask) {
         int *slot = &names->slots[i];
@@ -26,13 +26,13 @@ static int *find_slot(const fv_names *names, const char *name) {
     }
 }
 
-int fv_names_find(const fv_names *names, const char *name) {
+int fv_lookup_find(const fv_lookup *names, const char *name) {
     int index = names->count > 0 ? *find_slot(names, name) : 0;
     return index > 0 ? names->values[index - 1] : -1;
 }
 
 /* Room for twice as many; nothing changes on failure but the capacities' blocks. */
-static fv_status grow(fv_names *names) {
+static fv_status grow(fv_lookup *names) {
     enum { FIRST = 32 };
     int capacity = names->capacity ? 2 * names->capacity : FIRST;
     size_t old = (size_t)names->capacity, new = (size_t)capacity;
@@ -54,7 +54,7 @@ static fv_status grow(fv_names *names) {
     return FV_OK;
 }
 
-fv_status fv_names_add(fv_names *names, const char *name, int value) {
+fv_status fv_lookup_add(fv_lookup *names, const char *name, int value) {
     if (names->count == names->capacity && (names->capacity > INT_MAX / 4 || grow(names))) {
         return FV_MEMORY;
     }
@@ -69,12 +69,12 @@ fv_status fv_names_add(fv_names *names, const char *name, int value) {
     return FV_OK;
 }
 
-void fv_names_free(fv_names *names) {
+void fv_lookup_free(fv_lookup *names) {
     for (int i = 0; i < names->count; i++) {
         fv_free(names->names[i]);
     }
     fv_free(names->names);
     fv_free(names->values);
     fv_free(names->slots);
-    *names = (fv_names){0};
+    *names = (fv_lookup){0};
 }
