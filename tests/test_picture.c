@@ -1,6 +1,7 @@
 /* Tests of src/data/picture.c and npy.c: PNG and JPEG pictures made here, .npy files as NumPy
  * writes them, each cut at every length. */
 #include "base/alloc.h"
+#include "base/npy.h"
 #include "data/data.h"
 #include "files.h"
 #include <float.h>
@@ -410,6 +411,10 @@ static void npy_types(void **state) {
     const double f8[] = {1.5, -2, 0.1};
     expect_npy(1, "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }\n", f8, sizeof f8, 1,
                sizes, (const float[]){1.5f, -2, 0.1f});
+    /* 1.5, -2, the largest, the smallest, the largest below normal numbers */
+    const uint16_t f2[] = {0x3E00, 0xC000, 0x7BFF, 0x8001, 0x03FF};
+    expect_npy(1, "{'descr': '<f2', 'fortran_order': False, 'shape': (5,), }\n", f2, sizeof f2, 1,
+               (const size_t[]){5}, (const float[]){1.5f, -2, 65504, -0x1p-24f, 0x1.FF8p-15f});
     const uint8_t u1[] = {0, 128, 255};
     expect_npy(1, "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }\n", u1, sizeof u1, 1,
                sizes, (const float[]){0, 128, 255});

@@ -94,22 +94,6 @@ fv_status fv_read_idx(const char *path, int *rank, size_t sizes[4], uint8_t **by
 /* The class names of a known set, *classes of them; NULL and 0 when it is not known. */
 const char *const *fv_known_classes(const char *name, int *classes);
 
-/* A .npy file that lies in memory, as fv_read_npy gives it; `path` is for messages. */
-fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
-                        size_t sizes[5], float **values);
-
-/* A .npy file as it is: its values stay bytes where they are uint8, else they become floats; the
- * other is NULL. They lie where the file was read to, so it needs no more memory than the file.
- * Freed with fv_free. */
-typedef struct fv_npy {
-    int rank;
-    size_t sizes[5];
-    uint8_t *bytes;
-    float *floats;
-} fv_npy;
-
-fv_status fv_read_npy_values(const char *path, fv_npy *array);
-
 /* Makes values of shape `from` into those of `to`, as fv_fit_picture() does. */
 fv_status fv_fit_values(const fv_fitting *fitting, const fv_shape *from, const float *values,
                         const fv_shape *to, float *fitted);

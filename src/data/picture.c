@@ -2,6 +2,7 @@
  * the command and users' programs. */
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/npy.h"
 #include "base/status.h"
 #include "data/data.h"
 #include <limits.h>

@@ -1,11 +1,12 @@
 /* Reads and writes .npy files (numpy.lib.format: "\x93NUMPY", version, header length, a Python
- * dictionary of dtype, order and shape, the values). Called by picture.c, folder.c and, through
- * fovea.h, by the command. */
+ * dictionary of dtype, order and shape, the values). Called by data, by formats for the members of
+ * .npz archives and, through fovea.h, by the command. */
+#include "base/npy.h"
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/half.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "data/data.h"
 #include <string.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored as they are in files");
@@ -13,9 +14,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are stored as 
 enum { MAGIC_SIZE = 6, MAX_AXES = 5 };
 static const unsigned char magic[MAGIC_SIZE] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
-typedef enum npy_type { NPY_F4, NPY_F8, NPY_U1, NPY_I4, NPY_I8, NPY_TYPES } npy_type;
-static const char *const type_names[NPY_TYPES] = {"<f4", "<f8", "|u1", "<i4", "<i8"};
-static const size_t type_sizes[NPY_TYPES] = {4, 8, 1, 4, 8};
+enum npy_type { NPY_F4, NPY_F8, NPY_F2, NPY_U1, NPY_I4, NPY_I8, NPY_TYPES };
+static const char *const type_names[NPY_TYPES] = {"<f4", "<f8", "<f2", "|u1", "<i4", "<i8"};
+static const size_t type_sizes[NPY_TYPES] = {4, 8, 2, 1, 4, 8};
 
 typedef struct npy_header {
     char descr[16];
@@ -126,24 +127,37 @@ static bool read_dictionary(cursor *c, npy_header *header) {
 
 /* ---- Reading ------------------------------------------------------------------------------ */
 
-/* Checks all up to the values, which begin at *start. */
-static fv_status read_header(const char *path, const unsigned char *file, size_t size,
-                             npy_header *header, size_t *start) {
-    if (size < MAGIC_SIZE + 4 || memcmp(file, magic, MAGIC_SIZE) != 0)
+/* Where the dictionary lies: *length bytes from *start on. */
+static fv_status find_dictionary(const char *path, const unsigned char *bytes, size_t there,
+                                 size_t size, size_t *start, size_t *length) {
+    if (there < MAGIC_SIZE + 4 || memcmp(bytes, magic, MAGIC_SIZE) != 0)
         return fv_fail(FV_FORMAT, "%s: not a .npy file: it does not begin with \\x93NUMPY", path);
-    int version = file[MAGIC_SIZE];
+    int version = bytes[MAGIC_SIZE];
     if (version < 1 || version > 3)
         return fv_fail(FV_FORMAT, "%s: .npy version %d, expected 1 to 3", path, version);
     *start = version == 1 ? MAGIC_SIZE + 4 : MAGIC_SIZE + 6;
-    if (size < *start)
+    if (there < *start)
         return fv_fail(FV_FORMAT, "%s: cut off inside its header: %zu bytes", path, size);
-    size_t length = (size_t)file[8] | (size_t)file[9] << 8;
+    *length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
     if (version > 1)
-        length |= (size_t)file[10] << 16 | (size_t)file[11] << 24;
-    if (length > size - *start)
+        *length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    if (*length > size - *start)
         return fv_fail(FV_FORMAT, "%s: its header says it has %zu bytes, but only %zu follow", path,
-                       length, size - *start);
-    cursor c = {(const char *)file + *start, (const char *)file + *start + length};
+                       *length, size - *start);
+    return *length <= there - *start
+               ? FV_OK
+               : fv_fail(FV_UNSUPPORTED, "%s: a header of %zu bytes is too long for an array", path,
+                         *length);
+}
+
+/* Checks all up to the values, which begin at *start. */
+static fv_status read_header(const char *path, const unsigned char *bytes, size_t there,
+                             size_t size, npy_header *header, size_t *start) {
+    size_t length = 0;
+    fv_status status = find_dictionary(path, bytes, there, size, start, &length);
+    if (status)
+        return status;
+    cursor c = {(const char *)bytes + *start, (const char *)bytes + *start + length};
     *start += length;
     if (!read_dictionary(&c, header))
         return fv_fail(FV_FORMAT,
@@ -154,22 +168,22 @@ static fv_status read_header(const char *path, const unsigned char *file, size_t
     return FV_OK;
 }
 
-/* How many values; refuses what is not read here. */
+/* How many values of which type; refuses what is not read here. */
 static fv_status check_header(const char *path, const npy_header *header, size_t bytes,
-                              npy_type *type, size_t *count) {
-    *type = 0;
-    while (*type < NPY_TYPES && strcmp(header->descr, type_names[*type]) != 0)
-        (*type)++;
-    if (*type == NPY_TYPES)
+                              fv_npy_layout *layout) {
+    int type = 0;
+    while (type < NPY_TYPES && strcmp(header->descr, type_names[type]) != 0)
+        type++;
+    if (type == NPY_TYPES)
         return fv_fail(FV_UNSUPPORTED,
-                       "%s: dtype '%s' is not read (float32, float64, uint8, int32 and int64 are); "
-                       "save it as x.astype('float32')",
+                       "%s: dtype '%s' is not read (float16, float32, float64, uint8, int32 and "
+                       "int64 are); save it as x.astype('float32')",
                        path, header->descr);
     if (header->fortran)
         return fv_fail(FV_UNSUPPORTED,
                        "%s: the array is in Fortran order; save it as numpy.ascontiguousarray(x)",
                        path);
-    size_t needed = type_sizes[*type];
+    size_t needed = type_sizes[type];
     for (int axis = 0; axis < header->rank; axis++) {
         if (header->sizes[axis] == 0)
             return fv_fail(FV_FORMAT, "%s: the array is empty: axis %d has size 0", path, axis);
@@ -181,13 +195,27 @@ static fv_status check_header(const char *path, const npy_header *header, size_t
         return fv_fail(FV_FORMAT,
                        "%s: %s: its header says that %zu bytes of values follow, found %zu", path,
                        bytes < needed ? "cut off" : "goes on after its end", needed, bytes);
-    *count = needed / type_sizes[*type];
+    layout->type = type;
+    layout->value_size = type_sizes[type];
+    layout->count = needed / type_sizes[type];
     return FV_OK;
 }
 
-static float read_value(const unsigned char *bytes, npy_type type) {
+fv_status fv_npy_read_layout(const char *path, const unsigned char *bytes, size_t there,
+                             size_t size, fv_npy_layout *layout) {
+    npy_header header = {0};
+    fv_status status = read_header(path, bytes, there, size, &header, &layout->start);
+    if (!status)
+        status = check_header(path, &header, size - layout->start, layout);
+    layout->rank = header.rank;
+    memcpy(layout->sizes, header.sizes, sizeof header.sizes);
+    return status;
+}
+
+static float read_value(const unsigned char *bytes, int type) {
     float single;
     double value;
+    uint16_t half;
     int32_t word;
     int64_t number;
     switch (type) {
@@ -197,6 +225,9 @@ static float read_value(const unsigned char *bytes, npy_type type) {
     case NPY_F8:
         memcpy(&value, bytes, sizeof value);
         return (float)value;
+    case NPY_F2:
+        memcpy(&half, bytes, sizeof half);
+        return fv_half_to_float(half);
     case NPY_I4:
         memcpy(&word, bytes, sizeof word);
         return (float)word;
@@ -208,29 +239,24 @@ static float read_value(const unsigned char *bytes, npy_type type) {
     }
 }
 
-/* All that is to be known before the values, `count` of them from *start on. */
-static fv_status read_start(const char *path, const unsigned char *file, size_t size,
-                            npy_header *header, size_t *start, npy_type *type, size_t *count) {
-    *header = (npy_header){0};
-    fv_status status = read_header(path, file, size, header, start);
-    return status ? status : check_header(path, header, size - *start, type, count);
+void fv_npy_to_floats(const fv_npy_layout *layout, size_t count, const unsigned char *bytes,
+                      float *values) {
+    for (size_t i = 0; i < count; i++)
+        values[i] = read_value(bytes + i * layout->value_size, layout->type);
 }
 
 fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size, int *rank,
                         size_t sizes[5], float **values) {
-    npy_header header;
-    size_t start, count;
-    npy_type type;
-    fv_status status = read_start(path, file, size, &header, &start, &type, &count);
+    fv_npy_layout layout;
+    fv_status status = fv_npy_read_layout(path, file, size, size, &layout);
     if (status)
         return status;
-    float *array = fv_alloc(count, sizeof *array);
+    float *array = fv_alloc(layout.count, sizeof *array);
     if (!array)
         return FV_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        array[i] = read_value(file + start + i * type_sizes[type], type);
-    *rank = header.rank;
-    memcpy(sizes, header.sizes, sizeof header.sizes);
+    fv_npy_to_floats(&layout, layout.count, file + layout.start, array);
+    *rank = layout.rank;
+    memcpy(sizes, layout.sizes, sizeof layout.sizes);
     *values = array;
     return FV_OK;
 }
@@ -248,27 +274,31 @@ fv_status fv_read_npy(const char *path, int *rank, size_t sizes[5], float **valu
 
 fv_status fv_read_npy_values(const char *path, fv_npy *array) {
     char *file;
-    size_t size, start, count;
-    npy_header header;
-    npy_type type;
+    size_t size;
+    fv_npy_layout layout;
     fv_status status = fv_read_file(path, SIZE_MAX / 2, &file, &size);
     if (status)
         return status;
     unsigned char *bytes = (unsigned char *)file;
-    status = read_start(path, bytes, size, &header, &start, &type, &count);
+    status = fv_npy_read_layout(path, bytes, size, size, &layout);
     if (status) {
         fv_free(file);
         return status;
     }
-    *array = (fv_npy){.rank = header.rank};
-    memcpy(array->sizes, header.sizes, sizeof header.sizes);
-    if (type == NPY_U1) {
-        array->bytes = memmove(bytes, bytes + start, count);
+    *array = (fv_npy){.rank = layout.rank};
+    memcpy(array->sizes, layout.sizes, sizeof layout.sizes);
+    if (layout.type == NPY_U1) {
+        array->bytes = memmove(bytes, bytes + layout.start, layout.count);
         return FV_OK;
     }
-    /* A float takes no more room than a value of the file, and is written in front of it. */
-    for (size_t i = 0; i < count; i++) {
-        float value = read_value(bytes + start + i * type_sizes[type], type);
+    if (layout.value_size < sizeof(float)) { /* half as much room as floats need */
+        status = fv_decode_npy(path, bytes, size, &array->rank, array->sizes, &array->floats);
+        fv_free(file);
+        return status;
+    }
+    /* Else a float takes no more room than a value of the file, and is written in front of it. */
+    for (size_t i = 0; i < layout.count; i++) {
+        float value = read_value(bytes + layout.start + i * layout.value_size, layout.type);
         memcpy(bytes + i * sizeof value, &value, sizeof value);
     }
     array->floats = (void *)bytes;
