@@ -44,7 +44,7 @@ void print_overview(FILE *file);
 int unknown_verb(const char *name); /* says so; EXIT_WRONG_USE */
 
 extern const cli_verb verb_train, verb_test, verb_predict, verb_run, verb_info, verb_bench,
-    verb_check, verb_export, verb_data, verb_version, verb_help;
+    verb_check, verb_convert, verb_export, verb_data, verb_version, verb_help;
 
 /* ---- Messages, to standard error after "fovea VERB: " ---------------------------------------- */
 

@@ -6,10 +6,10 @@
 
 const cli_verb *const verbs[] = {&verb_train,  &verb_test,    &verb_predict, &verb_run,
                                  &verb_info,   &verb_bench,   &verb_check,   &verb_data,
-                                 &verb_export, &verb_version, &verb_help,    NULL};
+                                 &verb_export, &verb_convert, &verb_version, &verb_help,    NULL};
 
 /* Promised, but not in this version. */
-static const char *const later_verbs[] = {"convert", "show", "view", NULL};
+static const char *const later_verbs[] = {"show", "view", NULL};
 
 const cli_verb *verb_find(const char *name) {
     for (int i = 0; verbs[i]; i++)

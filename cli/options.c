@@ -115,15 +115,12 @@ static bool set_value(const cli_option *option, const char *context, const char 
         return mistake(context, "--%s must be a number above %g, at most %g, not '%s'",
                        option->name, option->low, option->high, text);
     case OPTION_SEED:
-        if (read_seed(text, field))
-            return true;
-        return mistake(context,
-                       "--%s must be a whole number from 0 to 18446744073709551615, not '%s'",
-                       option->name, text);
-    case OPTION_LATER:
         break;
     }
-    return mistake(context, "--%s is not in this version", option->name);
+    if (read_seed(text, field))
+        return true;
+    return mistake(context, "--%s must be a whole number from 0 to 18446744073709551615, not '%s'",
+                   option->name, text);
 }
 
 /* ---- The command line ------------------------------------------------------------------------ */
@@ -142,8 +139,7 @@ static bool unknown_option(const cli_option *table, const char *context, const c
              text[1] == '-' ? text + 2 : text + 1);
     cli_guess guess = {.word = name};
     for (; table && table->name; table++)
-        if (table->type != OPTION_LATER)
-            guess_offer(&guess, table->name);
+        guess_offer(&guess, table->name);
     const char *dashes = text[1] == '-' ? "--" : "-";
     if (guess.best)
         return mistake(context, "unknown option %s%s (did you mean --%s?)", dashes, name,
@@ -166,8 +162,6 @@ static bool read_option(cli_arguments *arguments, const cli_option *table, const
     const cli_option *option = find_option(table, text + 2, length - 2);
     if (!option)
         return unknown_option(table, context, text, length - 2);
-    if (option->type == OPTION_LATER)
-        return set_value(option, context, NULL, arguments->options);
     const char *value = equals ? equals + 1 : NULL;
     if (!option->value && value)
         return mistake(context, "--%s takes no value", option->name);
@@ -229,8 +223,6 @@ void arguments_free(cli_arguments *arguments, const cli_option *table) {
 void options_print(const cli_option *table, FILE *file) {
     for (; table && table->name; table++) {
         char text[64];
-        if (table->type == OPTION_LATER)
-            continue;
         snprintf(text, sizeof text, "--%s%s%s", table->name, table->value ? " " : "",
                  table->value ? table->value : "");
         fprintf(file, "  %-20s  %s\n", text, table->help);

@@ -20,7 +20,6 @@ typedef enum cli_option_type {
     OPTION_INT,    /* int, low to high */
     OPTION_NUMBER, /* double, above low, up to high */
     OPTION_SEED,   /* uint64_t */
-    OPTION_LATER,  /* known, but not in this version; no field, not in help */
 } cli_option_type;
 
 typedef struct cli_option {

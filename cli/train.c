@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 typedef struct train_options {
-    const char *data, *out;
+    const char *data, *out, *init;
     int epochs, batch, threads, limit;
     double lr;
     uint64_t seed;
     bool resume, exact;
-    cli_texts settings;
+    cli_texts settings, frozen;
 } train_options;
 
 static const cli_option train_table[] = {
@@ -39,8 +39,10 @@ static const cli_option train_table[] = {
     {"exact", NULL, OPTION_FLAG, offsetof(train_options, exact), 0, 0, "direct algorithms only"},
     {"set", "KEY=VALUE", OPTION_TEXTS, offsetof(train_options, settings), 0, 0,
      "change the net: train.lr=0.1, conv2.filters=8"},
-    {"init", "MODEL", OPTION_LATER, 0, 0, 0, ""},
-    {"freeze", "PATTERN", OPTION_LATER, 0, 0, 0, ""},
+    {"init", "MODEL", OPTION_TEXT, offsetof(train_options, init), 0, 0,
+     "start from its weights where names and shapes agree"},
+    {"freeze", "PATTERN", OPTION_TEXTS, offsetof(train_options, frozen), 0, 0,
+     "layers that do not learn: 'conv*'; may be repeated"},
     {0},
 };
 
@@ -166,6 +168,35 @@ static int name_classes(train_run *run) {
     return status ? fail(run->call) : EXIT_SUCCESS;
 }
 
+/* The weights of --init, where they fit; says which do not. */
+static int start_from_model(train_run *run) {
+    fv_net *model = fv_net_load(run->options->init);
+    if (!model)
+        return fail(run->call);
+    char *report = NULL;
+    fv_status status = fv_init_from(run->net, model, run->options->seed, &report);
+    fv_net_free(model);
+    if (status)
+        return fail(run->call);
+    fprintf(stderr, "weights of %s%s\n%s", run->options->init, *report ? ", but for these:" : "",
+            report);
+    fv_free_memory(report);
+    return EXIT_SUCCESS;
+}
+
+/* What --init and --freeze ask for. */
+static int transfer(train_run *run) {
+    const cli_texts *frozen = &run->options->frozen;
+    int status = run->options->init ? start_from_model(run) : EXIT_SUCCESS;
+    for (int i = 0; i < frozen->count && !status; i++) {
+        int count;
+        if (fv_freeze(run->net, frozen->items[i], &count))
+            return fail(run->call);
+        fprintf(stderr, "%d layer%s frozen: %s\n", count, count == 1 ? "" : "s", frozen->items[i]);
+    }
+    return status;
+}
+
 static int prepare(train_run *run) {
     const cli_texts *settings = &run->options->settings;
     int status = choose_folder(run);
@@ -174,8 +205,9 @@ static int prepare(train_run *run) {
     run->net = fv_net_load_with(run->call->operands[0], settings->items, settings->count);
     if (!run->net)
         return fail(run->call);
-    if ((status = choose_data(run)) || (status = open_training_data(run)) ||
-        (status = open_test_data(run)) || (status = name_classes(run)))
+    if ((status = transfer(run)) || (status = choose_data(run)) ||
+        (status = open_training_data(run)) || (status = open_test_data(run)) ||
+        (status = name_classes(run)))
         return status;
     char parameters[32], samples[32], held[32];
     int64_t holdout = fv_get_train_options(run->net)->holdout;

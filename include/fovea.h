@@ -731,6 +731,18 @@ FV_API fv_status fv_weight_describe(const fv_net *net, int index, fv_weight_info
 FV_API fv_status fv_get_weight(const fv_net *net, int index, float *values);
 FV_API fv_status fv_set_weight(fv_net *net, int index, const float *values);
 
+/* All weights from a .safetensors or .npz file, by the net's own names or by those that torchvision
+ * and timm give the same net. FV_FORMAT or FV_SHAPE, and the net as it was, when one is missing or
+ * left over, or has another shape. */
+FV_API fv_status fv_load_weights(fv_net *net, const char *path);
+/* Draws the weights from `seed`, then copies those of `model` whose names and shapes agree. *report
+ * (may be NULL; free it with fv_free_memory()) says in a line each which did not. FV_INVALID where
+ * none agrees. */
+FV_API fv_status fv_init_from(fv_net *net, const fv_net *model, uint64_t seed, char **report);
+/* Freezes the layers with weights whose names match a shell pattern ("conv*", "layer[12].*").
+ * FV_INVALID where none does. *count (may be NULL): how many did. */
+FV_API fv_status fv_freeze(fv_net *net, const char *pattern, int *count);
+
 /* Names of the classes of the last layer, saved with the model. NULL when not known. */
 FV_API fv_status fv_set_class_names(fv_net *net, const char *const *names, int count);
 FV_API const char *fv_class_name(const fv_net *net, int index);

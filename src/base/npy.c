@@ -16,6 +16,7 @@ static const unsigned char magic[MAGIC_SIZE] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
 
 enum npy_type { NPY_F4, NPY_F8, NPY_F2, NPY_U1, NPY_I4, NPY_I8, NPY_TYPES };
 static const char *const type_names[NPY_TYPES] = {"<f4", "<f8", "<f2", "|u1", "<i4", "<i8"};
+static const char *const dtypes[NPY_TYPES] = {"F32", "F64", "F16", "U8", "I32", "I64"};
 static const size_t type_sizes[NPY_TYPES] = {4, 8, 2, 1, 4, 8};
 
 typedef struct npy_header {
@@ -196,6 +197,7 @@ static fv_status check_header(const char *path, const npy_header *header, size_t
                        "%s: %s: its header says that %zu bytes of values follow, found %zu", path,
                        bytes < needed ? "cut off" : "goes on after its end", needed, bytes);
     layout->type = type;
+    layout->dtype = dtypes[type];
     layout->value_size = type_sizes[type];
     layout->count = needed / type_sizes[type];
     return FV_OK;

@@ -12,6 +12,7 @@ typedef struct fv_npy_layout {
     size_t count; /* values: the product of the sizes */
     size_t start; /* of the first, from the file's beginning */
     int type;
+    const char *dtype; /* as safetensors names it: "F32", "I64" ... */
     size_t value_size; /* bytes */
 } fv_npy_layout;
 

@@ -71,6 +71,8 @@ fv_net *fv_model_load(const char *path, const char *const *settings, int setting
  * frees it, after a failure too. */
 #define FV_CLASSES_KEY "fovea.classes"
 fv_status fv_classes_to_json(const fv_net *net, char **text);
+/* And from there into the net. */
+fv_status fv_classes_from_json(const char *text, fv_net *net);
 
 fv_status fv_npz_write(const fv_net *net, const char *path);
 /* The net as an ONNX model (IR 8, opset 17) that takes and gives arrays N, channels, sizes; equal

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "folders.h"
 #include "formats/formats.h"
+#include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +90,10 @@ static fv_status find_named(const char *name, char **path) {
     return fail_unknown_net(name);
 }
 
-/* With a slash or a suffix; the .1 of squeezenet1.1 is none. */
+/* With a slash or a suffix, which begins with a letter: squeezenet1.1 has none. */
 static bool is_path(const char *name) {
     const char *dot = strrchr(name, '.');
-    return strchr(name, '/') || (dot && !(dot[1] >= '0' && dot[1] <= '9'));
+    return strchr(name, '/') || (dot && isalpha((unsigned char)dot[1]));
 }
 
 /* The path of a file that a file named `beside` names. */

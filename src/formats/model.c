@@ -88,7 +88,7 @@ static fv_status set_classes(fv_net *net, const json_t *array) {
     return status;
 }
 
-static fv_status classes_from_json(const char *text, fv_net *net) {
+fv_status fv_classes_from_json(const char *text, fv_net *net) {
     json_error_t error;
     json_t *array = json_loads(text, 0, &error);
     fv_status status = set_classes(net, array);
@@ -103,7 +103,7 @@ fv_status fv_classes_to_json(const fv_net *net, char **text) {
     return fv_fail(FV_UNSUPPORTED, "this build has no JSON: build fovea with -Djson=enabled");
 }
 
-static fv_status classes_from_json(const char *text, fv_net *net) {
+fv_status fv_classes_from_json(const char *text, fv_net *net) {
     (void)text, (void)net;
     return fv_fail(FV_UNSUPPORTED, "this build has no JSON: build fovea with -Djson=enabled");
 }
@@ -352,7 +352,7 @@ static fv_status read_parts(const fv_tensors *tensors, fv_net *net) {
     fv_status status = fv_model_read_weights(tensors, net);
     const char *classes = fv_tensors_metadata(tensors, classes_key);
     if (status == FV_OK && classes != NULL)
-        status = classes_from_json(classes, net);
+        status = fv_classes_from_json(classes, net);
     return status;
 }
 
