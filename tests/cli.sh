@@ -89,7 +89,7 @@ expect 0 '^fovea [0-9]+\.' --version
 expect 0 '^instruction set: ' version
 expect 0 '^usage: fovea VERB' help
 expect 0 '^usage: fovea VERB' --help
-for verb in train test predict run info bench check data export version help; do
+for verb in train test predict run info bench check data export convert version help; do
     expect 0 "^usage: fovea $verb" help $verb
     expect 0 "^usage: fovea $verb" $verb --help
 done
@@ -99,13 +99,11 @@ expect 2 'unknown verb xyzzyx' xyzzyx
 expect 2 'unknown option --threads' --threads 2
 expect 2 'unknown verb trian; did you mean train' help trian
 expect 2 'unexpected operand' help train test
-for verb in convert show view; do
+for verb in show view; do
     expect 2 'not in this version' $verb
 done
 "$fovea" help >out 2>err
-that_not grep -Eq '^ *(convert|show|view) ' out
-"$fovea" help train >out 2>err
-that_not grep -Eq -e '--(init|freeze)' out
+that_not grep -Eq '^ *(show|view) ' out
 FOVEA_ISA=v9 expect 1 'v9' version
 
 # ---- Options and operands ------------------------------------------------------------------------
@@ -115,8 +113,6 @@ expect 2 "unexpected operand 'b'" train a b
 expect 2 'unknown option --epoch .did you mean --epochs' train tiny --epoch 3
 expect 2 'unknown option --zzz' train tiny --zzz
 expect 2 'unknown option -x' train tiny -x
-expect 2 'not in this version' train tiny --init m.safetensors
-expect 2 'not in this version' train tiny --freeze=conv
 expect 2 'needs a value' train tiny --epochs
 expect 2 'takes no value' train tiny --resume=yes
 for value in 0 -1 x 1.5 '' 99999999999999999999; do
@@ -212,6 +208,39 @@ cp -r data/arrays data/badval
 cp data/arrays/test-label.npy data/badval/val-label.npy
 expect 1 'val-label.npy is there, but not .*val-input.npy' train tiny --data badval --out bad
 expect 1 'conv1' train tiny --data sides --out bad --set conv1.filter=3
+sed '1i param filters=4' tiny.net | sed 's/conv     4/conv {filters}/' >nets/wide.net
+printf 'use wide filters=5\ntrain epochs=1\n' >nets/user.net
+expect 0 '^test accuracy' train wide --data sides --seed 1 --out wide
+that cmp wide/model.safetensors first.safetensors # the same net
+expect 0 '^test accuracy' train user --data sides --set filters=3 --out user
+that cmp user/model.safetensors set/model.safetensors
+expect 1 'unknown parameter "filter" .did you mean "filters"' train wide --data sides --out bad --set filter=3
+expect 1 'unknown parameter' train user --data sides --out bad --set depth=3
+
+# ---- Transfer ------------------------------------------------------------------------------------
+
+expect 0 '^test accuracy' train tiny --data sides --init first.safetensors --freeze 'conv*' --out frozen
+that grep -q '^1 layer frozen: conv' err
+that grep -q '^weights of first.safetensors$' err
+"$fovea" export frozen/model.safetensors frozen.npz
+"$fovea" export first.safetensors first.npz
+same_array() { # whether two archives have the same array
+    python3 -c 'import sys, zipfile
+a, b, name = sys.argv[1:]
+sys.exit(zipfile.ZipFile(a).read(name) != zipfile.ZipFile(b).read(name))' "$@"
+}
+that same_array frozen.npz first.npz conv1.weight.npy
+that_not same_array frozen.npz first.npz dense1.weight.npy
+expect 1 'no weights to train' train tiny --data sides --freeze '*' --out bad
+expect 0 '^test accuracy' train wide --set filters=3 --data sides --init first.safetensors --out started
+that grep -q 'conv1.weight is \[3, 1, 3, 3\], in the model \[4, 1, 3, 3\]' err
+expect 1 'matches no layer with weights; those are: conv1, dense1' train tiny --data sides --freeze cnov1 --out bad
+printf 'input 4x4x1\nflatten\nx: dense 2 softmax\n' >other.net
+expect 1 'nothing to start from' train tiny --data sides --init other.net --out bad
+expect 1 'nosuch' train tiny --data sides --init nosuch.safetensors --out bad
+
+# ---- Bad calls -----------------------------------------------------------------------------------
+
 expect 1 'nosuch' train nosuch --data sides --out bad
 expect 1 "nosuch" train tiny --data nosuch --out bad
 expect 1 'labels' train tiny --data broken --out bad
@@ -329,6 +358,17 @@ expect 1 'xyz' export $model weights.xyz
 expect 1 'nosuch' export $model nosuch/copy.safetensors
 expect 1 'nosuch.safetensors' export nosuch.safetensors copy.npz
 expect 2 'too few operands' export $model
+
+expect 0 '' convert tiny weights.npz converted.safetensors
+expect 0 '' convert tiny $model converted.npz
+that cmp converted.npz weights.npz
+"$fovea" export converted.safetensors again.npz
+that cmp again.npz weights.npz
+expect 1 'weights.npz: tensor .*conv1.weight.* is \[4, 1, 3, 3\] in the file, the net.s conv1.weight is \[5, 1, 3, 3\]' convert user weights.npz bad.npz
+expect 1 'nosuch.npz' convert tiny nosuch.npz bad.npz
+expect 1 'end in .safetensors or .npz' convert tiny three.npy bad.npz
+expect 2 'too few operands' convert tiny weights.npz
+that_not test -e bad.npz
 
 keys='^\{"median_ms": [0-9.e-]+, "min_ms": [0-9.e-]+, "samples_per_second": [0-9.e+]+, "gflops": [0-9.e-]+'
 expect 0 "$keys\}$" bench tiny --seconds 0.05 --json

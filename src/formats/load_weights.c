@@ -18,7 +18,8 @@ typedef struct loading {
     int count;         /* of the net's weights */
     size_t *pairs;     /* of each weight: its tensor */
     bool *taken;       /* of each tensor */
-    const char *whose; /* the names that are paired: NULL: the net's own */
+    float *values;     /* room for the largest */
+    const char *whose; /* the names that are paired; NULL: the net's own */
 } loading;
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -100,7 +101,7 @@ static fv_status check_pair(const fv_weight_info *weight, const fv_tensor_entry 
     return FV_OK;
 }
 
-/* Whether the last of the tensors that no weight took is ignored. */
+/* Every tensor that no weight took must be one that is ignored. */
 static fv_status check_left_over(const loading *l) {
     const fv_tensors *tensors = &l->file.tensors;
     char there[SHAPE_TEXT];
@@ -154,33 +155,39 @@ static fv_status pair_names(loading *l) {
 
 /* Reads the values of each weight, and sets them unless this is only to see that all can be. */
 static fv_status read_values(loading *l, bool set) {
-    size_t most = 0;
-    for (int i = 0; i < l->count; i++)
-        most = l->weights[i].count > most ? l->weights[i].count : most;
-    float *values = fv_alloc(most, sizeof *values);
-    fv_status status = values ? FV_OK : FV_MEMORY;
+    fv_status status = FV_OK;
     for (int i = 0; i < l->count && status == FV_OK; i++) {
-        status = fv_tensor_file_read(&l->file, l->pairs[i], values);
+        status = fv_tensor_file_read(&l->file, l->pairs[i], l->values);
         if (status == FV_OK && set)
-            status = fv_set_weight(l->net, i, values);
+            status = fv_set_weight(l->net, i, l->values);
     }
-    fv_free(values);
     return status;
 }
 
-/* Every name of the file once, and room for the pairs. */
-static fv_status prepare(loading *l) {
-    const fv_tensors *tensors = &l->file.tensors;
-    if (tensors->count > INT_MAX / 4)
-        return fv_fail(FV_FORMAT, "more tensors than any net has");
+/* Room for what is known of each weight, and for the values of one. */
+static fv_status describe_weights(loading *l) {
+    size_t most = 0;
     l->count = fv_weight_count(l->net);
     l->weights = fv_alloc((size_t)l->count, sizeof *l->weights);
     l->pairs = fv_alloc((size_t)l->count, sizeof *l->pairs);
-    l->taken = fv_alloc(tensors->count, sizeof *l->taken);
-    if (!l->weights || !l->pairs || !l->taken)
+    if (!l->weights || !l->pairs)
         return FV_MEMORY;
-    for (int i = 0; i < l->count; i++)
+    for (int i = 0; i < l->count; i++) {
         fv_weight_describe(l->net, i, &l->weights[i]);
+        most = l->weights[i].count > most ? l->weights[i].count : most;
+    }
+    l->values = fv_alloc(most, sizeof *l->values);
+    return l->values ? FV_OK : FV_MEMORY;
+}
+
+/* Every name of the file, which must be there once. */
+static fv_status list_tensors(loading *l) {
+    const fv_tensors *tensors = &l->file.tensors;
+    if (tensors->count > INT_MAX / 4)
+        return fv_fail(FV_FORMAT, "more tensors than any net has");
+    l->taken = fv_alloc(tensors->count, sizeof *l->taken);
+    if (!l->taken)
+        return FV_MEMORY;
     for (size_t i = 0; i < tensors->count; i++) {
         const char *name = tensors->entries[i].name;
         if (fv_lookup_find(&l->tensors, name) >= 0)
@@ -194,7 +201,9 @@ static fv_status prepare(loading *l) {
 /* All is read once before anything is set, so that a damaged file leaves the net as it was. */
 static fv_status load(loading *l) {
     const char *classes = fv_tensors_metadata(&l->file.tensors, FV_CLASSES_KEY);
-    fv_status status = prepare(l);
+    fv_status status = describe_weights(l);
+    if (status == FV_OK)
+        status = list_tensors(l);
     if (status == FV_OK)
         status = pair_names(l);
     if (status == FV_OK)
@@ -221,5 +230,6 @@ fv_status fv_load_weights(fv_net *net, const char *path) {
     fv_free(l.weights);
     fv_free(l.pairs);
     fv_free(l.taken);
+    fv_free(l.values);
     return status;
 }

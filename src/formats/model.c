@@ -364,7 +364,8 @@ static fv_net *read_net(const fv_tensors *tensors, const char *path, const char 
     if (text == NULL) {
         fv_fail(FV_FORMAT,
                 "%s: only weights, no net: its metadata has no \"%s\". Give a model file that "
-                "fovea saved; this version cannot join such weights with a .net file",
+                "fovea saved, or make one of these weights and their net: `fovea convert NET "
+                "WEIGHTS OUT`",
                 path, net_key);
         return NULL;
     }

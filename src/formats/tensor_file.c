@@ -154,9 +154,10 @@ static fv_status open_archive(const char *path, fv_tensor_file *file) {
     file->tensors.entries = fv_alloc((size_t)count, sizeof *file->tensors.entries);
     file->members = fv_alloc((size_t)count, sizeof *file->members);
     file->layouts = fv_alloc((size_t)count, sizeof *file->layouts);
-    fv_status status =
-        file->tensors.entries != NULL && file->members != NULL && file->layouts != NULL ? FV_OK
-                                                                                        : FV_MEMORY;
+    file->piece = fv_alloc(PIECE, 1);
+    bool whole = file->tensors.entries != NULL && file->members != NULL && file->layouts != NULL &&
+                 file->piece != NULL;
+    fv_status status = whole ? FV_OK : FV_MEMORY;
     for (zip_int64_t i = 0; i < count && status == FV_OK; i++)
         status = add_member(file, (zip_uint64_t)i);
     return status;
@@ -180,16 +181,12 @@ static bool unpack(zip_file_t *member, const fv_npy_layout *layout, unsigned cha
 
 static fv_status read_member(const fv_tensor_file *file, size_t index, float *values) {
     const char *name = file->tensors.entries[index].name;
-    unsigned char *piece = fv_alloc(PIECE, 1);
-    if (piece == NULL)
-        return FV_MEMORY;
     zip_file_t *member = zip_fopen_index(file->archive, file->members[index], 0);
-    fv_status status = member && unpack(member, &file->layouts[index], piece, values)
+    fv_status status = member && unpack(member, &file->layouts[index], file->piece, values)
                            ? FV_OK
                            : fail_member(name, member);
     if (member)
         zip_fclose(member);
-    fv_free(piece);
     return status;
 }
 
@@ -239,6 +236,7 @@ void fv_tensor_file_close(fv_tensor_file *file) {
     fv_tensors_close(&file->tensors);
     fv_free(file->members);
     fv_free(file->layouts);
+    fv_free(file->piece);
     *file = (fv_tensor_file){0};
 }
 

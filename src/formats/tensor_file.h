@@ -11,6 +11,7 @@ typedef struct fv_tensor_file {
     struct zip *archive; /* NULL: a .safetensors file */
     uint64_t *members;   /* of each tensor: its index in the archive */
     fv_npy_layout *layouts;
+    unsigned char *piece; /* where members are unpacked to */
 } fv_tensor_file;
 
 /* Opens a file of one of these suffixes. What it says of its tensors is read and checked, but not
