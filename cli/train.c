@@ -71,11 +71,12 @@ static void train_run_free(train_run *run) {
 
 /* ---- Before the training --------------------------------------------------------------------- */
 
-/* "runs/lenet5" for "nets/lenet5.net". */
+/* "runs/lenet5" for "nets/lenet5.net"; the .1 of squeezenet1.1 is no suffix. */
 static char *default_folder(const char *net) {
     const char *slash = strrchr(net, '/'), *name = slash ? slash + 1 : net;
     const char *dot = strrchr(name, '.');
-    int length = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
+    bool suffix = dot && dot > name && !(dot[1] >= '0' && dot[1] <= '9');
+    int length = suffix ? (int)(dot - name) : (int)strlen(name);
     return text_new("runs/%.*s", length, name);
 }
 

@@ -808,7 +808,7 @@ FV_API fv_session *fv_session_new(const fv_net *net, const fv_session_options *o
 FV_API void fv_session_free(fv_session *session);
 
 /* Runs `samples` (1 to batch) of the input's shape through the net, values as in the data (the
- * input line's scale and mean are applied here). */
+ * input line's scale, mean and deviation are applied here). */
 FV_API fv_status fv_session_run(fv_session *session, const float *input, int samples);
 /* The last run's output of a layer kept by the options, samples x *shape; NULL name: the main
  * output. Valid until the next run. NULL with a message for a layer that was not kept. */
@@ -821,10 +821,10 @@ FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* 
 
 typedef struct fv_data fv_data;
 
-/* A data set by name ("mnist", "fashion-mnist": found in $FOVEA_DATA, ~/.local/share/fovea, or
- * where the distribution puts it) or by the path of a folder with IDX files, CIFAR's binary files,
- * arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see fovea(1), DATA SETS). split:
- * "train", "val" or "test". */
+/* A data set by name ("mnist", "fashion-mnist", "cifar10": found in $FOVEA_DATA,
+ * ~/.local/share/fovea, or where the distribution puts it) or by the path of a folder with IDX
+ * files, CIFAR's binary files, arrays SPLIT-FIELD.npy, or pictures in a folder for each class (see
+ * fovea(1), DATA SETS). split: "train", "val" or "test". */
 FV_API fv_data *fv_data_open(const char *name, const char *split);
 FV_API void fv_data_free(fv_data *data);
 /* A data set of `count` samples from memory: add the field "input", then at most 8 targets
@@ -839,6 +839,8 @@ FV_API const char *fv_data_field(const fv_data *data, int index, fv_shape *shape
 /* A view of samples [first, first + count) of `data`, which must outlive it. */
 FV_API fv_data *fv_data_slice(const fv_data *data, size_t first, size_t count);
 FV_API size_t fv_data_count(const fv_data *data);
+/* Of pictures in files: that of the first, until training or evaluation fits them to a net; sample
+ * by sample those of another size are FV_SHAPE. */
 FV_API fv_shape fv_data_shape(const fv_data *data);
 /* Largest label + 1; 0 without a field "label" of one channel that holds class indices. */
 FV_API int fv_data_classes(const fv_data *data);
@@ -861,8 +863,9 @@ FV_API fv_status fv_read_array(const char *path, fv_shape *shape, float **values
 /* The raw axes of a .npy file (at most 5). Free *values with fv_free_memory(). */
 FV_API fv_status fv_read_npy(const char *path, int *rank, size_t sizes[5], float **values);
 FV_API fv_status fv_write_npy(const char *path, int rank, const size_t *sizes, const float *values);
-/* Fits a picture to the net's input: grey from colour and colour from grey, resized as the input
- * line says. FV_SHAPE when it does not fit. `fitted` holds fv_shape_count(to) values. */
+/* Fits a picture to the net's input: grey from colour and colour from grey, resized and cut as the
+ * input line says (with `side` also where it has that shape). FV_SHAPE when it does not fit.
+ * `fitted` holds fv_shape_count(to) values. */
 FV_API fv_status fv_fit_picture(const fv_net *net, const fv_shape *from, const float *values,
                                 const fv_shape *to, float *fitted);
 FV_API fv_shape fv_input_shape(const fv_net *net);

@@ -166,6 +166,7 @@ that cmp resolved.net again.net
 # ---- data ----------------------------------------------------------------------------------------
 
 expect 0 '^fashion-mnist: ' data
+expect 0 '^cifar10: ' data
 expect 1 'unknown data set mnits; did you mean mnist' data mnits
 mkdir data/mnist
 expect 0 "found in .*data/mnist" data mnist

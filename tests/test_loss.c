@@ -403,8 +403,9 @@ static void test_input_as_target(void **state) {
 /* Features f = means of four of 2 x - 0.5, so that d mse / dy = 2 (f(y) - f(t)) / count / 2. */
 static void test_through(void **state) {
     (void)state;
-    static const char model[] = "input 4x4x1 scale=4 mean=1 deviation=2\ndropout 0.5\ng: avgpool 2x2\n"
-                                "flatten\ndense 3 softmax\n";
+    static const char model[] =
+        "input 4x4x1 scale=4 mean=1 deviation=2\ndropout 0.5\ng: avgpool 2x2\n"
+        "flatten\ndense 3 softmax\n";
     enum { COUNT = JUDGE_SAMPLES * 16 };
     double loss = 0, gradient[COUNT], bound[COUNT];
     char text[400];

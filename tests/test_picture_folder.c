@@ -281,7 +281,7 @@ static void read_for_a_net(void **state) {
     fv_net *net = parse(net_text);
     fv_data *data = open_data("m", "train");
     const fv_shape to = fv_input_shape(net);
-    for (int i = 0; i < MIXED; i++) { /* x and y take turns, but for their different numbers */
+    for (int i = 0; i < MIXED; i++) { /* x and y take turns */
         char name[64];
         fv_shape from;
         float *values, fitted[FITTED];

@@ -57,6 +57,9 @@ static fv_status check_side(const fv_input_options *o) {
     if (o->resize == FV_RESIZE_NONE)
         return fv_fail(FV_INVALID, "side=%d needs to know how to resize: add resize=antialias",
                        o->side);
+    if (o->shape.size[0] == FV_ANY || o->shape.size[1] == FV_ANY)
+        return fv_fail(FV_SHAPE, "side=%d cuts an input of known sizes out, not one of %s", o->side,
+                       fv_shape_text(&o->shape, text));
     if (o->shape.size[0] > o->side || o->shape.size[1] > o->side)
         return fv_fail(FV_SHAPE, "an input of %s cannot be cut out of pictures whose side is %d",
                        fv_shape_text(&o->shape, text), o->side);
