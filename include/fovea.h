@@ -689,8 +689,8 @@ typedef struct fv_train_options {
 FV_API void fv_set_train_options(fv_net *net, const fv_train_options *options);
 FV_API const fv_train_options *fv_get_train_options(const fv_net *net); /* as set or read */
 
-/* Checks all shapes, makes the weights and draws them from seed 0. After it no layer can be
- * added. Returns the builder's first error. */
+/* Checks all shapes. After it no layer can be added; the weights are those of seed 0, drawn when
+ * they are first asked for. Returns the builder's first error. */
 FV_API fv_status fv_net_build(fv_net *net);
 
 /* Draws all weights anew from their initialisers. */

@@ -165,7 +165,7 @@ static void check_case(const char *name) {
     const fv_tensor_entry *input = find(name, "input");
     fv_net *net = fv_net_parse(metadata(name, "net"), name);
     assert_non_null(input);
-    if (!net) {
+    if (!net || fv_net_make_room(net)) {
         report(name, fv_error_message());
         return;
     }

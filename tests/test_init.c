@@ -15,7 +15,7 @@ enum { IN = 200, OUT = 1000, COUNT = 8000 };
 
 static fv_net *make_net(const char *layers) {
     fv_net *net = fv_net_parse(layers, "init.net");
-    if (!net)
+    if (!net || fv_net_draw(net))
         fail_msg("%s: %s", layers, fv_error_message());
     return net;
 }

@@ -36,7 +36,7 @@ static const char lecture[] = "input 28x28x1 scale=1/255\nconv 32 3x3 relu\nconv
 
 static fv_net *parse(const char *text) {
     fv_net *net = fv_net_parse(text, "test.net");
-    if (!net)
+    if (!net || fv_net_draw(net))
         fail_msg("%s", fv_error_message());
     return net;
 }
@@ -58,6 +58,7 @@ static void builder_and_text_give_the_same_net(void **state) {
     x = fv_dense(net, x, .units = 10, .activation = FV_SOFTMAX);
     assert_true(x >= 0);
     assert_int_equal(fv_net_build(net), FV_OK);
+    assert_int_equal(fv_net_draw(net), FV_OK);
     assert_int_equal(fv_parameter_count(net), 1199882);
     fv_net *text = parse(lecture);
     assert_int_equal(net->weight_size, text->weight_size);

@@ -25,7 +25,7 @@ static fv_net *make_net(const char *layers, const char *line) {
     char text[1024];
     snprintf(text, sizeof text, "%strain batch=4 %s\n", layers, line);
     fv_net *net = fv_net_parse(text, "update.net");
-    if (!net)
+    if (!net || fv_net_draw(net))
         fail_msg("%s", fv_error_message());
     return net;
 }

@@ -358,5 +358,7 @@ fv_status net_make(import_state *importer, const keras_model *model) {
     size_t most = importer->most;
     for (int i = 0; i < importer->constant_count; i++)
         most += importer->net->nodes[importer->constants[i].node].weights[0].count;
-    return status ? status : fv_net_build_empty(importer->net, most);
+    if (!status)
+        status = fv_net_build_in_file(importer->net, most);
+    return status ? status : fv_net_make_room(importer->net);
 }

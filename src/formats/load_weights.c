@@ -210,11 +210,13 @@ static fv_status load(loading *l) {
         status = read_values(l, false);
     if (status == FV_OK && classes)
         status = fv_classes_from_json(classes, l->net);
+    if (status == FV_OK)
+        status = fv_net_make_room(l->net);
     return status == FV_OK ? read_values(l, true) : status;
 }
 
 fv_status fv_load_weights(fv_net *net, const char *path) {
-    fv_status status = fv_net_acquire(net, true); /* it is built, and nobody uses it */
+    fv_status status = fv_net_acquire_as_is(net, true); /* it is built, and nobody uses it */
     if (status != FV_OK)
         return status;
     fv_net_release(net, true);

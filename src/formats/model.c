@@ -355,6 +355,8 @@ static fv_status visit_weights(const fv_tensors *tensors, fv_net *net, bool read
 fv_status fv_model_read_weights(const fv_tensors *tensors, fv_net *net) {
     /* First all are checked, so that a file that does not fit leaves the net as it was. */
     fv_status status = visit_weights(tensors, net, false);
+    if (status == FV_OK)
+        status = fv_net_make_room(net);
     return status == FV_OK ? visit_weights(tensors, net, true) : status;
 }
 

@@ -77,25 +77,8 @@ fv_status fv_net_build_in_file(fv_net *net, size_t most) {
     return FV_OK;
 }
 
-fv_status fv_net_build_empty(fv_net *net, size_t most) {
-    bool built = net && net->built;
-    fv_status status = fv_net_build_in_file(net, most);
-    if (status || built)
-        return status;
-    net->weights = fv_alloc(net->weight_size, sizeof(real));
-    net->built = net->weights != NULL;
-    return net->built ? FV_OK : fv_fail_in(FV_MEMORY, "weights of the net");
-}
-
 fv_status fv_net_build(fv_net *net) {
-    if (net && net->built)
-        return FV_OK;
-    fv_status status = fv_net_build_empty(net, SIZE_MAX);
-    if (!status)
-        status = fv_net_initialize(net, 0);
-    if (!status)
-        net->initialized = false; /* fv_fit draws them again with its own seed */
-    return status;
+    return fv_net_build_in_file(net, SIZE_MAX); /* its weights are drawn when first asked for */
 }
 
 /* What of its deviation a normal keeps when it is cut at two of them. */
@@ -218,20 +201,52 @@ static fv_status draw_weight(const fv_weight *weight, fv_random *random, real *v
     return FV_OK;
 }
 
-fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
-    if (!net->built)
-        return fv_fail(FV_INVALID, "the net is not built yet: call fv_net_build() first");
-    fv_status status = fv_net_read_weights(net);
+static fv_status draw_weights(const fv_net *net, uint64_t seed, real *values) {
     uint32_t stream = 0;
-    for (int n = 0; !status && n < net->count; n++)
+    for (int n = 0; n < net->count; n++)
         for (int w = 0; w < net->nodes[n].weight_count; w++, stream++) {
             const fv_weight *weight = &net->nodes[n].weights[w];
             fv_random random;
             fv_random_start(&random, seed, FV_PURPOSE_INIT, stream);
-            status = draw_weight(weight, &random, net->weights + weight->offset);
+            fv_status status = draw_weight(weight, &random, values + weight->offset);
             if (status)
                 return fv_fail_in(status, "the weights of %s", net->nodes[n].name);
         }
+    return FV_OK;
+}
+
+fv_status fv_net_make_room(fv_net *net) {
+    if (net->weights)
+        return FV_OK;
+    net->weights = fv_alloc(net->weight_size, sizeof *net->weights);
+    if (!net->weights)
+        return fv_fail_in(FV_MEMORY, "weights of the net");
+    fv_file_close(&net->file);
+    return FV_OK;
+}
+
+/* In the lock, and into memory of its own until it is whole: another thread may ask, too. */
+fv_status fv_net_draw(fv_net *net) {
+    pthread_mutex_lock(&net->drawing);
+    fv_status status = FV_OK;
+    if (!net->weights) {
+        real *values = fv_alloc(net->weight_size, sizeof *values);
+        status = values ? draw_weights(net, 0, values) : FV_MEMORY;
+        if (status)
+            fv_free(values);
+        else
+            net->weights = values;
+    }
+    pthread_mutex_unlock(&net->drawing);
+    return status;
+}
+
+fv_status fv_net_initialize(fv_net *net, uint64_t seed) {
+    if (!net->built)
+        return fv_fail(FV_INVALID, "the net is not built yet: call fv_net_build() first");
+    fv_status status = fv_net_make_room(net);
+    if (!status)
+        status = draw_weights(net, seed, net->weights);
     net->initialized |= !status;
     return status;
 }

@@ -311,9 +311,8 @@ static fv_status pack_node(fv_runner *runner, int n) {
     const fv_node *node = &plan->net->nodes[n];
     const fv_samples none = {0};
     const stand at = {0};
-    pass p = {.runner = runner,
-              .samples = &none,
-              .segment = &plan->segments[plan->nodes[n].segment]};
+    pass p = {
+        .runner = runner, .samples = &none, .segment = &plan->segments[plan->nodes[n].segment]};
     fv_call call = make_call(&p, &at, n);
     int slice = plan->from_file ? plan->nodes[n].layer.slice : 0;
     int end = node->weight_count ? (int)node->weights[0].spec.size[0] : 0;
@@ -351,7 +350,9 @@ fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_opt
     if (pool)
         asked.threads = fv_pool_threads(pool); /* each of them needs its block of the arena */
     *runner = (fv_runner){0};
-    fv_status status = fv_plan_make(&runner->plan, net, &asked);
+    fv_status status = net->file.path ? FV_OK : fv_net_draw((fv_net *)(uintptr_t)net);
+    if (!status)
+        status = fv_plan_make(&runner->plan, net, &asked);
     if (status)
         return status;
     runner->arena = fv_map(runner->plan.arena_bytes);

@@ -10,8 +10,10 @@ static const size_t max_values = (size_t)1 << 40; /* of one layer's output or we
 
 fv_net *fv_net_new(void) {
     fv_net *net = fv_alloc(1, sizeof *net);
-    if (net)
-        atomic_init(&net->users, 0);
+    if (!net)
+        return NULL;
+    atomic_init(&net->users, 0);
+    pthread_mutex_init(&net->drawing, NULL);
     return net;
 }
 
@@ -31,6 +33,7 @@ void fv_net_free(fv_net *net) {
     fv_free(net->metrics);
     fv_free(net->weights);
     fv_file_close(&net->file);
+    pthread_mutex_destroy(&net->drawing);
     fv_free(net->source);
     fv_free(net->message);
     fv_free(net);
@@ -329,7 +332,7 @@ fv_status fv_layer_describe(const fv_net *net, int index, fv_layer_info *info) {
 /* ---- Use
  * ------------------------------------------------------------------------------------------ */
 
-fv_status fv_net_acquire(fv_net *net, bool exclusive) {
+fv_status fv_net_acquire_as_is(fv_net *net, bool exclusive) {
     if (!net->built)
         return fv_fail(FV_INVALID, "the net is not built yet: call fv_net_build() first");
     int users = atomic_load(&net->users);
@@ -338,9 +341,16 @@ fv_status fv_net_acquire(fv_net *net, bool exclusive) {
             return fv_fail(FV_BUSY, "the net is %s (free that first)",
                            users < 0 ? "being trained" : "used by a session");
     } while (!atomic_compare_exchange_weak(&net->users, &users, exclusive ? -1 : users + 1));
-    fv_status status = exclusive ? fv_net_read_weights(net) : FV_OK;
+    return FV_OK;
+}
+
+fv_status fv_net_acquire(fv_net *net, bool exclusive) {
+    fv_status status = fv_net_acquire_as_is(net, exclusive);
+    if (status || !exclusive)
+        return status;
+    status = fv_net_read_weights(net);
     if (status)
-        fv_net_release(net, true);
+        fv_net_release(net, exclusive);
     return status;
 }
 

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "layers/layer.h"
 #include "net/lookup.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct fv_weight {
@@ -49,23 +50,25 @@ typedef struct fv_net_metric {
 struct fv_net {
     fv_node *nodes; /* node 0 is the input */
     int count, capacity;
-    fv_lookup names;         /* of the nodes, and of the blocks of its text: their last nodes */
+    fv_lookup names;        /* of the nodes, and of the blocks of its text: their last nodes */
     fv_train_options train; /* zeros where the text was silent */
     fv_net_loss *losses;    /* FV_MOST_LOSSES of them; NULL: train.loss of the last layer */
     fv_net_metric *metrics; /* FV_MOST_METRICS of them, or NULL */
     int loss_count, metric_count;
-    int main_output; /* see fv_net_find_outputs() */
+    int main_output;  /* see fv_net_find_outputs() */
     char *source;     /* file name for messages; NULL: built in C */
     fv_status status; /* the builder's first failure, with its message below */
     char *message;
     bool built;
     bool initialized; /* weights were drawn with a seed, loaded or trained */
-    real *weights;    /* weight_size values, see fv_weight.offset; NULL: they are in `file` */
+    real *weights;    /* weight_size values, see fv_weight.offset; NULL: they are in `file`, or, if
+                         that is not open, to be drawn when first asked for */
     size_t weight_size;
     fv_file file;       /* open until the weights are read into memory, see weight_file.c */
     char **class_names; /* class_count of them; NULL: not known */
     int class_count;
-    atomic_int users; /* sessions and trainers alive; -1 while training */
+    atomic_int users;        /* sessions and trainers alive; -1 while training */
+    pthread_mutex_t drawing; /* held while weights are drawn */
 };
 
 /* The node of that name; -1: none. */
@@ -79,10 +82,8 @@ const char *fv_node_place(const fv_net *net, const fv_node *node, char text[128]
 int fv_net_add(fv_net *net, const fv_layer_type *type, const char *name, const int *inputs,
                int input_count, const void *options, int line, int column);
 
-/* fv_net_build() for a net whose weights come from a file that holds at most `most` of them: they
- * are not drawn, and a text that promises more is FV_FORMAT. */
-fv_status fv_net_build_empty(fv_net *net, size_t most);
-/* The same without memory for them: fv_net_leave_in_file() comes next. */
+/* fv_net_build() for a net whose weights come from a file that holds at most `most` of them: a text
+ * that promises more is FV_FORMAT. fv_net_leave_in_file() or fv_net_make_room() comes next. */
 fv_status fv_net_build_in_file(fv_net *net, size_t most);
 
 /* FV_OK when the output of each layer but the last is read by a layer, judged by a loss or metric,
@@ -108,6 +109,8 @@ void fv_net_mark_needed(const fv_net *net, bool *needed);
 
 /* FV_OK and one more user (exclusive: the only one, who has the weights in memory), or FV_BUSY. */
 fv_status fv_net_acquire(fv_net *net, bool exclusive);
+/* The same for who sets all weights: they are not read or drawn first. */
+fv_status fv_net_acquire_as_is(fv_net *net, bool exclusive);
 void fv_net_release(fv_net *net, bool exclusive);
 
 /* The weight's shape in files into size[]; returns its rank (2 where the spec is flat). */
@@ -125,7 +128,12 @@ void fv_weight_from_file(const fv_weight *weight, const float *file, real *value
 /* The weights of a net that was built without memory for them are in `file`, which it takes over.
  */
 void fv_net_leave_in_file(fv_net *net, fv_file *file);
-/* Reads them into net->weights and closes the file. For whoever has the net alone. */
+/* Memory for all weights, of any value, in place of those in the file or to be drawn. */
+fv_status fv_net_make_room(fv_net *net);
+/* Draws the weights of seed 0, unless net->weights are there. Any number of threads may ask. */
+fv_status fv_net_draw(fv_net *net);
+/* Reads or draws them into net->weights and closes the file. For whoever has the net alone, but to
+ * draw. */
 fv_status fv_net_read_weights(fv_net *net);
 
 /* A weight's values in the library's order, from the net's file into `values`. Each thread of the

@@ -583,7 +583,7 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .training = options->training,
                       .exact = options->exact,
                       .frozen = options->frozen,
-                      .from_file = !net->weights && (!options->training || options->frozen),
+                      .from_file = net->file.path && (!options->training || options->frozen),
                       .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;
     if (!status)

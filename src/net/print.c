@@ -163,8 +163,8 @@ static void add_outputs(printer *p) {
             continue;
         }
         if (column == 0 || column + size > WIDEST_TRAIN) {
-            fv_text_add(&p->text, "%s%*s%-*s  ", column ? "\n" : "", p->name_width, "",
-                        type_width, "output");
+            fv_text_add(&p->text, "%s%*s%-*s  ", column ? "\n" : "", p->name_width, "", type_width,
+                        "output");
             column = p->name_width + type_width + 2;
         } else {
             fv_text_add(&p->text, ",");

@@ -110,7 +110,7 @@ fv_status fv_init_from(fv_net *net, const fv_net *model, uint64_t seed, char **r
         return fv_fail(FV_INVALID, "the model is not built yet: call fv_net_build() first");
     if (model == net)
         return fv_fail(FV_INVALID, "a net cannot start from itself");
-    fv_status status = fv_net_acquire(net, true); /* it is built, and nobody uses it */
+    fv_status status = fv_net_acquire_as_is(net, true); /* it is built, and nobody uses it */
     if (status)
         return status;
     fv_net_release(net, true);

@@ -172,9 +172,12 @@ fv_weight fv_weight_outputs(const fv_weight *weight, size_t first, size_t count)
 }
 
 fv_status fv_weight_values(const fv_net *net, const fv_weight *weight, float *file) {
-    if (net->weights) {
-        fv_weight_to_file(weight, net->weights + weight->offset, file);
-        return FV_OK;
+    if (!net->file.path) {
+        fv_status status =
+            fv_net_draw((fv_net *)(uintptr_t)net); /* what it means stays as it was */
+        if (!status)
+            fv_weight_to_file(weight, net->weights + weight->offset, file);
+        return status;
     }
     int error = fv_file_read(&net->file, weight->file_at, weight->count * sizeof *file, file);
     return error ? fv_file_failed(&net->file, error) : fv_file_unchanged(&net->file);
@@ -199,8 +202,8 @@ static fv_status read_all(const fv_net *net, unsigned char *buffer, real *values
 }
 
 fv_status fv_net_read_weights(fv_net *net) {
-    if (net->weights)
-        return FV_OK;
+    if (!net->file.path)
+        return fv_net_draw(net);
     unsigned char *buffer = fv_alloc(FV_READ_BYTES, 1);
     real *values = fv_alloc(net->weight_size, sizeof *values);
     fv_status status = buffer && values ? read_all(net, buffer, values) : FV_MEMORY;

@@ -269,7 +269,8 @@ static fv_status open_trainer(fit *f) {
                                   .exact = f->options->exact};
     fv_train_options train = f->train;
     train.steps = f->steps;
-    fv_status status = f->net->initialized ? FV_OK : fv_net_initialize(f->net, f->options->seed);
+    fv_status status = f->net->initialized ? fv_net_read_weights(f->net)
+                                           : fv_net_initialize(f->net, f->options->seed);
     if (status)
         return status;
     f->trainer = fv_trainer_open(f->net, &train, &options);
@@ -361,7 +362,8 @@ static fv_status log_step(fit *f, const fv_batch *batch, bool *go_on) {
     fv_status status = fv_evaluator_refresh(&f->evaluator);
     /* Validation bound it to the fields of other data. */
     if (!status)
-        status = fv_objective_bind(&f->evaluator.objective, fields, fv_data_fields(f->data, fields));
+        status =
+            fv_objective_bind(&f->evaluator.objective, fields, fv_data_fields(f->data, fields));
     if (!status)
         status = fv_evaluator_batch(&f->evaluator, batch, &score);
     if (status)
@@ -541,7 +543,7 @@ static fv_status run(fit *f) {
 fv_status fv_fit(fv_net *net, const fv_data *data, const fv_fit_options *options) {
     static const fv_fit_options defaults = {0};
     fit f = {.net = net, .data = data, .options = options ? options : &defaults};
-    fv_status status = fv_net_acquire(net, true);
+    fv_status status = fv_net_acquire_as_is(net, true);
     if (status)
         return status;
     status = resolve(&f);
