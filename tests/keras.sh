@@ -9,6 +9,8 @@ golden=$(cd "${2:?usage: keras.sh path/to/fovea path/to/golden/keras}" && pwd)
 begin "${1:?usage: keras.sh path/to/fovea path/to/golden/keras}"
 [ -x "$(dirname "$fovea")/fovea-keras" ] || skip "this build has no Keras files"
 mkdir temporary
+# Under a sanitizer, too, a crash is to end the program by its signal.
+export ASAN_OPTIONS="${ASAN_OPTIONS:-abort_on_error=1}:abort_on_error=1:handle_segv=0"
 export TMPDIR="$work/temporary"
 
 nothing_left() {

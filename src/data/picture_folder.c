@@ -72,18 +72,19 @@ static fv_status find_split(const char *folder, const char *split, char **path) 
     *path = NULL;
     for (int i = 0; i < 2 && names[i]; i++) {
         char *found = fv_join_path(folder, names[i]);
-        if (!found)
-            return FV_MEMORY;
-        if (*path && fv_is_folder(found)) {
-            fv_fail(FV_INVALID, "two data sets for '%s': %s and %s; leave only one there", split,
-                    *path, found);
-            fv_free(found);
-            return FV_INVALID;
-        }
-        if (!*path && fv_is_folder(found))
+        fv_status status = found ? FV_OK : FV_MEMORY;
+        bool is = found && fv_is_folder(found);
+        if (is && *path)
+            status = fv_fail(FV_INVALID, "two data sets for '%s': %s and %s; leave only one there",
+                             split, *path, found);
+        if (is && !*path)
             *path = found;
         else
             fv_free(found);
+        if (status) {
+            fv_free(*path);
+            return status;
+        }
     }
     return FV_OK;
 }

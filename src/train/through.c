@@ -45,7 +45,11 @@ fv_through *fv_through_new(const fv_loss_options *options, const fv_judged *judg
     if (!t)
         return NULL;
     t->model = fv_net_load(options->through);
-    fv_status status = t->model ? cut_model(t, options->layer) : fv_error_status();
+    fv_status status = t->model ? FV_OK : fv_error_status();
+    if (!status && !t->model->file.path) /* before the head shares them */
+        status = fv_net_draw(t->model);
+    if (!status)
+        status = cut_model(t, options->layer);
     if (!status)
         status = find_shape(t, judged, net);
     if (!status)
