@@ -64,7 +64,7 @@ void snake_case(const char *class_name, char text[128]) {
         bool capital = isupper((unsigned char)from[i]) && i > 0;
         bool word = capital && islower((unsigned char)from[i + 1]);
         bool after = capital && islower((unsigned char)from[i - 1]);
-        if ((word || after) && text[used - 1] != '_')
+        if ((word || after) && used > 0 && text[used - 1] != '_')
             text[used++] = '_';
         if (isalnum((unsigned char)from[i]) || from[i] == '_')
             text[used++] = (char)tolower((unsigned char)from[i]);
