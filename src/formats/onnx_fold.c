@@ -146,7 +146,9 @@ static fv_status fold_shape(fv_onnx_import *im, const fold_call *c) {
     double *sizes = make(im, FV_NUMBER_WHOLE, 1, (const int64_t[]){end - begin}, c->out);
     for (int64_t i = begin; sizes && i < end; i++) {
         int size = is_array && i > 0 ? fv_onnx_size(&in->array, (int)i) : FV_ANY;
-        sizes[i - begin] = !is_array ? (double)in->constant.size[i] : size == FV_ANY ? NAN : size;
+        sizes[i - begin] = !is_array        ? (double)in->constant.size[i]
+                           : size == FV_ANY ? (double)NAN
+                                            : (double)size;
     }
     return sizes ? FV_OK : no_memory_or_message();
 }
@@ -155,7 +157,7 @@ static fv_status fold_size(fv_onnx_import *im, const fold_call *c) {
     const fv_onnx_value *in = fv_onnx_in(im, 0);
     double *size = make(im, FV_NUMBER_WHOLE, 0, (const int64_t[]){0}, c->out);
     if (size)
-        *size = in && in->kind == FV_VALUE_CONSTANT ? (double)in->constant.count : NAN;
+        *size = in && in->kind == FV_VALUE_CONSTANT ? (double)in->constant.count : (double)NAN;
     return size ? FV_OK : no_memory_or_message();
 }
 
