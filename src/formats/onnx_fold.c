@@ -317,7 +317,7 @@ static const struct {
 static fv_status fold_pair(fv_onnx_import *im, pair_function *join, int kind, const constant *x,
                            const constant *y, constant *out) {
     int64_t size[FV_ONNX_RANK];
-    int rank;
+    int rank = 0;
     fv_status status = broadcast(im, x, y->size, y->rank, size, &rank);
     if (status != FV_OK)
         return status;
@@ -349,7 +349,7 @@ static fv_status fold_pairs(fv_onnx_import *im, const fold_call *c) {
 
 static fv_status fold_where(fv_onnx_import *im, const fold_call *c) {
     int64_t size[FV_ONNX_RANK];
-    int rank;
+    int rank = 0;
     fv_status status = broadcast(im, c->in[0], c->in[1]->size, c->in[1]->rank, size, &rank);
     if (status == FV_OK)
         status = broadcast(im, c->in[2], size, rank, size, &rank);
@@ -518,7 +518,7 @@ static fv_status fold_transpose(fv_onnx_import *im, const fold_call *c) {
 static fv_status fold_expand(fv_onnx_import *im, const fold_call *c) {
     const constant *x = c->in[0];
     int64_t wanted[FV_ONNX_RANK], size[FV_ONNX_RANK], own[FV_ONNX_RANK], step[FV_ONNX_RANK] = {0};
-    int rank;
+    int rank = 0;
     fv_status status = sizes_of(im, c->in[1], wanted);
     if (status == FV_OK)
         status = broadcast(im, x, wanted, (int)c->in[1]->count, size, &rank);

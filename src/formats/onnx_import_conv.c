@@ -44,9 +44,11 @@ static fv_status padding_of(const fv_onnx_import *im, fv_padding *padding) {
 
 fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window *w) {
     int pads[6] = {0};
-    *w = (fv_onnx_window){.stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    *w = (fv_onnx_window){0};
     if (rank < 1 || rank > 3)
         return fv_onnx_refuse(im, "its input has %d spatial axes, expected 1 to 3", rank);
+    for (int i = 0; i < rank; i++)
+        w->stride[i] = w->dilation[i] = 1;
     fv_status status = numbers_of(im, "kernel_shape", rank, 1, w->kernel);
     if (status == FV_OK)
         status = numbers_of(im, "strides", rank, 1, w->stride);

@@ -53,7 +53,7 @@ static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
 static fv_status join(fv_onnx_import *im, const char *type, fv_onnx_value *a, fv_onnx_value *b,
                       fv_onnx_value *out) {
     fv_tensor inputs[2] = {a->array.layer, b->array.layer}, layer;
-    const fv_onnx_value *larger;
+    const fv_onnx_value *larger = a;
     if (lie_alike(im, &a->array, &b->array)) {
         fv_status status = fv_onnx_add(im, type, 2, inputs, NULL, &layer);
         if (status == FV_OK)

@@ -62,8 +62,8 @@ static fv_status bytes_of(message *m, const unsigned char **bytes, size_t *size)
 }
 
 static fv_status inner(message *m, message *part) {
-    const unsigned char *bytes;
-    size_t size;
+    const unsigned char *bytes = NULL;
+    size_t size = 0;
     fv_status status = bytes_of(m, &bytes, &size);
     if (status == FV_OK)
         *part = message_of(bytes, size);
@@ -71,8 +71,8 @@ static fv_status inner(message *m, message *part) {
 }
 
 static fv_status text(message *m, fv_onnx_model *model, const char **string) {
-    const unsigned char *bytes;
-    size_t size;
+    const unsigned char *bytes = NULL;
+    size_t size = 0;
     fv_status status = bytes_of(m, &bytes, &size);
     if (status != FV_OK)
         return status;
@@ -91,7 +91,7 @@ static fv_status integer(message *m, int64_t *value) {
 }
 
 static fv_status small_integer(message *m, int *value) {
-    int64_t wide;
+    int64_t wide = 0;
     fv_status status = integer(m, &wide);
     if (status == FV_OK)
         *value = wide < INT32_MIN || wide > INT32_MAX ? -1 : (int)wide;
