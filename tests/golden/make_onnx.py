@@ -214,7 +214,7 @@ def dense():
     gemm("one_sample", bias=[1, 5], batch=1, samples=1)
     case("gemm_transA", (1, 7), lambda m, x: m(
         "Gemm", m("Transpose", x, perm=[1, 0]), draw(5, 7), draw(5), transA=1, transB=1), batch=1,
-        refused="")
+        refused="/Gemm_1 transA")
     case("gemm_weight_by_transpose", (2, 7), lambda m, x: m(
         "Gemm", x, m("Transpose", m.weight(draw(5, 7)), perm=[1, 0]), draw(5)))
     case("matmul", (2, 7), lambda m, x: m("MatMul", x, draw(7, 5)))
@@ -324,7 +324,7 @@ def pools():
         pool(op, "dilations_of_1", picture, kernel_shape=[3, 3], dilations=[1, 1],
              opset=10 if op == "MaxPool" else 19)
         pool(op, "dilated", picture, kernel_shape=[3, 2], dilations=[2, 1], strides=[1, 2],
-             opset=22, refused="dilations")
+             opset=22, refused="/%s_0 dilations" % op)
     pool("MaxPool", "opset8", picture, kernel_shape=[2, 2], strides=[2, 2], storage_order=0, opset=8)
     case("averagepool_as_window_sum", picture, lambda m, x: m(
         "Mul", m("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2]), np.float32(4)))
@@ -444,7 +444,7 @@ def joins():
     case("subtract", picture, lambda m, x: m("Sub", m("Relu", x), m("Tanh", x)))
     case("add_by_place", picture, lambda m, x: m("Add", x, draw(1, 4, 3, 4)))
     case("spatial_attention", picture, lambda m, x: m("Mul", x, m("Sigmoid", conv(
-        m, x, 1, 4, 1, 1))), refused="")
+        m, x, 1, 4, 1, 1))), refused="/Mul_2")
     case("concat_channels", picture, lambda m, x: m("Concat", conv(m, x, 3, 4, 1, 1), x, m(
         "Relu", conv(m, x, 2, 4, 1, 1)), axis=1))
     case("concat_negative_axis", picture, lambda m, x: m("Concat", x, m("Relu", x), axis=-3))
@@ -482,7 +482,7 @@ def parts():
         np.array([v], np.int32) for v in (1, 4, -2)]), opset=10)
     case("slice_of_vector", (2, 9), lambda m, x: m("Slice", x, ints(2), ints(-2), ints(1)))
     case("slice_steps", picture, lambda m, x: m("Slice", x, ints(0), ints(LARGEST), ints(2), ints(
-        2)), refused="steps")
+        2)), refused="/Slice_0 step")
     case("slices_of_channels_split", picture, lambda m, x: m("Add", m("Slice", x, ints(0), ints(
         3), ints(1)), m("Slice", x, ints(3), ints(6), ints(1))))
     case("gather_one_channel", picture, lambda m, x: conv(m, m("Gather", x, ints(4), axis=1), 2, 1,
@@ -561,10 +561,10 @@ def resizing():
     case("resize_linear_down", picture, lambda m, x: m("Resize", x, None, None, sizes(
         m, x, 2, 3), **linear), constant=True)
     case("resize_cubic", picture, lambda m, x: m("Resize", x, None, scales, mode="cubic"),
-         refused="cubic")
+         refused="/Resize_0 cubic")
     case("resize_linear_asymmetric", picture, lambda m, x: m(
         "Resize", x, None, scales, mode="linear", coordinate_transformation_mode="asymmetric"),
-        refused="asymmetric")
+        refused="/Resize_0 asymmetric")
     case("upsample_9", picture, lambda m, x: m("Upsample", x, scales, mode="nearest"), opset=9)
     case("upsample_7", picture, lambda m, x: m(
         "Upsample", x, scales=scales.tolist(), mode="nearest"), opset=7)
@@ -660,7 +660,7 @@ def activations():
     case("logsoftmax_11", (2, 7), lambda m, x: m("LogSoftmax", x, axis=1), opset=11)
     case("logsoftmax_13", (2, 7), lambda m, x: m("LogSoftmax", x, axis=-1), opset=13)
     case("log_of_softmax", (2, 7), lambda m, x: m("Log", m("Softmax", x, axis=1)), opset=13,
-         refused="Log")
+         refused="/Log_1 Log")
 
 
 # ---- Numbers inside the model, what does nothing, constants --------------------------------------
