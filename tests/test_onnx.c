@@ -316,6 +316,7 @@ static void subgraphs_become_layers(void **state) {
         {"nothing_unused_nodes", "conv", "relu", 2},
         {"flatten_dynamic", "flatten", "", 4},
     };
+    wrong = 0;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         fv_net *net = load(cases[i].model);
         char detail[300];
