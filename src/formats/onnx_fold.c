@@ -6,7 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_FOLDED = 1 << 26 }; /* numbers of a model in all: half a gigabyte */
+enum { MOST_FOLDED = 1 << 20 }; /* numbers of a model in all, and four times those of its files */
+
+static size_t most_folded(const fv_onnx_import *im) {
+    size_t most = MOST_FOLDED;
+    for (size_t i = 0; i < im->model->file_count; i++)
+        most += im->model->files[i].mapping.size;
+    return most;
+}
 
 typedef fv_onnx_constant constant;
 
@@ -56,8 +63,9 @@ static double *make(fv_onnx_import *im, int kind, int rank, const int64_t *size,
     memcpy(t.size, size, (size_t)rank * sizeof *size);
     if (fv_onnx_count(&t) != FV_OK)
         return NULL;
-    if (t.count > MOST_FOLDED - im->folded) {
-        fv_onnx_refuse(im, "the model's constants make more than %d numbers", MOST_FOLDED);
+    if (t.count > most_folded(im) - im->folded) {
+        fv_onnx_refuse(im, "the model's constants make more numbers than its file can mean: %zu",
+                       t.count);
         return NULL;
     }
     double *numbers = fv_arena_new(&im->model->arena, t.count, sizeof *numbers);
@@ -192,7 +200,7 @@ static fv_status fold_constant_of_shape(fv_onnx_import *im, const fold_call *c) 
 static fv_status fold_range(fv_onnx_import *im, const fold_call *c) {
     double begin = fv_onnx_number(c->in[0], 0), end = fv_onnx_number(c->in[1], 0),
            step = fv_onnx_number(c->in[2], 0), count = ceil((end - begin) / step);
-    if (!(count >= 0 && count < MOST_FOLDED))
+    if (!(count >= 0 && count < 0x1p40))
         return fv_onnx_refuse(im, "its limits give no list of numbers");
     double *numbers = make(im, c->in[0]->kind, 1, (const int64_t[]){(int64_t)count}, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++)

@@ -103,13 +103,14 @@ static fv_status by_channels(fv_onnx_import *im, const char *type, size_t count,
                         &a->layer);
 }
 
-/* The input line's y = (x scale - mean) / deviation takes up what normalises the samples. */
+/* The input line's y = (x scale - mean) / deviation takes up what normalises the samples, but not
+ * all that a model does. */
 static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count, const float *scale,
-                       const float *shift) {
+                       const float *shift, bool is_last) {
     fv_input_options *o = im->draft->nodes[0].options;
     bool one = scale && count == 1 && o->means == 0 && o->deviations == 0;
     if (x->array.layer != 0 || x->array.shared || x->readers != 1 || x->is_output || count > 4 ||
-        im->draft->count != 1 || (scale && shift))
+        im->draft->count != 1 || (scale && shift) || is_last)
         return false;
     for (size_t c = 0; scale && c < count; c++)
         if (scale[c] == 0 || !isfinite(scale[c]))
@@ -143,12 +144,12 @@ static bool has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
 
 /* Joins the numbers to the layer that gives x; *joined false: it cannot be. */
 static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
-                             const float *scale, const float *shift, bool *joined) {
+                             const float *scale, const float *shift, bool is_last, bool *joined) {
     size_t channels = (size_t)fv_onnx_shape(im, x->array.layer)->channels;
     *joined = false;
     if (count != 1 && (count != channels || !has_channels(im, &x->array)))
         return FV_OK;
-    *joined = join_input(im, x, count, scale, shift);
+    *joined = join_input(im, x, count, scale, shift, is_last);
     if (*joined)
         return FV_OK;
     float *scales = scale ? spread(scale, count, channels) : NULL;
@@ -164,7 +165,7 @@ static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t 
 fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
                               const float *scale, const float *shift, fv_onnx_value *out) {
     bool joined;
-    fv_status status = join_before(im, x, count, scale, shift, &joined);
+    fv_status status = join_before(im, x, count, scale, shift, out->is_output, &joined);
     if (status != FV_OK || joined) {
         fv_onnx_set_like(out, x, x->array.layer);
         return status;

@@ -322,7 +322,7 @@ static fv_status read_tensor(fv_onnx_model *model, message *m, fv_onnx_tensor *t
     while (next(&part, &status))
         status = read_part(model, &part, t, &parts);
     if (status != FV_OK)
-        return status;
+        return fv_fail_in(status, "tensor \"%.100s\"", t->name);
     if (parts.dims.count > FV_ONNX_RANK)
         return refuse_parts(t, "it has more than 8 axes");
     if (fv_onnx_width(t->type) == 0)
@@ -438,6 +438,8 @@ static fv_status read_node(fv_onnx_model *model, message *m, fv_onnx_node *n) {
             status = skip(&part);
         }
     }
+    if (status == FV_OK && n->op[0] == 0)
+        status = fv_fail(FV_FORMAT, "it has no operator");
     return status == FV_OK ? FV_OK : fv_fail_in(status, "node \"%.100s\" (%.40s)", n->name, n->op);
 }
 
