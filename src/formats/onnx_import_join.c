@@ -43,8 +43,8 @@ static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *
 static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
                              const fv_onnx_value *b, const fv_onnx_value **larger) {
     if (a->array.rank != b->array.rank)
-        return fv_onnx_refuse(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
-                              b->array.rank);
+        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
+                             b->array.rank);
     *larger = has_one_place(&a->array) ? b : a;
     return FV_OK;
 }
@@ -290,7 +290,7 @@ static fv_status operands(fv_onnx_import *im, fv_onnx_value **a, fv_onnx_value *
     *constant = NULL;
     *first = false;
     if (!*a || !*b)
-        return fv_onnx_refuse(im, "it needs two inputs");
+        return fv_onnx_wrong(im, "it needs two inputs");
     if ((*a)->kind == FV_VALUE_CONSTANT) {
         *constant = &(*a)->constant;
         *a = *b;
@@ -312,13 +312,13 @@ static fv_status join_all(fv_onnx_import *im, const char *type, fv_onnx_value *o
     size_t count = im->node->input_count;
     bool multiply = strcmp(type, "multiply") == 0;
     if (!so_far)
-        return fv_onnx_refuse(im, "its first input is missing");
+        return fv_onnx_wrong(im, "its first input is missing");
     if (count == 1)
         fv_onnx_set_like(out, so_far, so_far->array.layer);
     for (size_t i = 1; i < count; i++) {
         fv_onnx_value *next = fv_onnx_in(im, i), *to = i + 1 == count ? out : &between[i % 2];
         if (!next)
-            return fv_onnx_refuse(im, "its input %zu is missing", i + 1);
+            return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
         fv_status status =
             next->kind == FV_VALUE_CONSTANT && so_far->kind == FV_VALUE_CONSTANT
                 ? fv_onnx_refuse(im, "several constants before an array")
@@ -394,7 +394,7 @@ fv_status fv_onnx_maximum(fv_onnx_import *im) {
     fv_onnx_value *so_far = fv_onnx_in(im, 0), between[2] = {fv_onnx_between(), fv_onnx_between()};
     size_t count = im->node->input_count;
     if (!so_far)
-        return fv_onnx_refuse(im, "its first input is missing");
+        return fv_onnx_wrong(im, "its first input is missing");
     if (count == 1)
         fv_onnx_set_like(fv_onnx_out(im, 0), so_far, so_far->array.layer);
     for (size_t i = 1; i < count; i++) {
