@@ -40,8 +40,10 @@ typedef struct fv_onnx_array {
 typedef struct fv_onnx_value {
     const char *name;
     enum { FV_VALUE_UNKNOWN, FV_VALUE_CONSTANT, FV_VALUE_ARRAY } kind;
-    fv_onnx_constant constant;
-    fv_onnx_array array;
+    union {
+        fv_onnx_constant constant;
+        fv_onnx_array array;
+    };
     int readers;    /* inputs of nodes that are needed, and outputs */
     int reader;     /* the last node that reads it, -1: none */
     int producer;   /* the node that gives it, -1: none */

@@ -256,6 +256,8 @@ typedef enum use { AS_THEY_ARE, NEGATED, INVERTED } use;
 static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_onnx_constant *c,
                                 bool multiply, use how, fv_onnx_value *out) {
     meeting m = meet(c, &x->array);
+    if (c->kind != FV_NUMBER_FLOAT)
+        return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
     if (m == NO_MEETING)
         return fv_onnx_refuse(im,
                               "its constants have other sizes than a sample (one for each of the "
