@@ -1,4 +1,4 @@
-/* A net from an ONNX model (opset 7 to 23): finds out which values are constants and which nodes
+/* A net from an ONNX model (opset 6 to 23): finds out which values are constants and which nodes
  * the outputs need, has each node imported by the function that the table names, and reads the net
  * from the draft's text. Weights that lie in the file as a layer wants them stay there. The public
  * fv_net_load. */
@@ -9,7 +9,7 @@
 
 #ifdef FV_HAVE_ONNX
 
-enum { FIRST_OPSET = 7, LAST_OPSET = 23 };
+enum { FIRST_OPSET = 6, LAST_OPSET = 23 };
 
 /* ---- Operators ------------------------------------------------------------------------------ */
 
@@ -103,6 +103,8 @@ static fv_status import_node(fv_onnx_import *im) {
                            "or run in a circle",
                            in->name);
     }
+    if (fv_onnx_integer(im, "broadcast", 0) != 0)
+        return fv_onnx_refuse(im, "it broadcasts as operator sets up to 6 did");
     fv_status status = fv_onnx_fold(im, &done);
     if (status == FV_OK && !done)
         status = fv_onnx_find_pattern(im, &done);

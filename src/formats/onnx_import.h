@@ -80,7 +80,10 @@ typedef struct fv_onnx_import {
 /* Imports a node: gives each output that is read a value. */
 typedef fv_status fv_onnx_operator(fv_onnx_import *im);
 
-/* Messages: FV_UNSUPPORTED and what of the node has no form here. */
+/* Messages: FV_FORMAT and what contradicts itself or the operator's definition. */
+__attribute__((format(printf, 2, 3))) fv_status fv_onnx_wrong(const fv_onnx_import *im,
+                                                              const char *format, ...);
+/* FV_UNSUPPORTED and what of the node has no form here. */
 __attribute__((format(printf, 2, 3))) fv_status fv_onnx_refuse(const fv_onnx_import *im,
                                                                const char *format, ...);
 

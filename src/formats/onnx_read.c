@@ -62,8 +62,8 @@ static fv_status bytes_of(message *m, const unsigned char **bytes, size_t *size)
 }
 
 static fv_status inner(message *m, message *part) {
-    const unsigned char *bytes;
-    size_t size;
+    const unsigned char *bytes = NULL;
+    size_t size = 0;
     fv_status status = bytes_of(m, &bytes, &size);
     if (status == FV_OK)
         *part = message_of(bytes, size);
@@ -71,8 +71,8 @@ static fv_status inner(message *m, message *part) {
 }
 
 static fv_status text(message *m, fv_onnx_model *model, const char **string) {
-    const unsigned char *bytes;
-    size_t size;
+    const unsigned char *bytes = NULL;
+    size_t size = 0;
     fv_status status = bytes_of(m, &bytes, &size);
     if (status != FV_OK)
         return status;
@@ -91,7 +91,7 @@ static fv_status integer(message *m, int64_t *value) {
 }
 
 static fv_status small_integer(message *m, int *value) {
-    int64_t wide;
+    int64_t wide = 0;
     fv_status status = integer(m, &wide);
     if (status == FV_OK)
         *value = wide < INT32_MIN || wide > INT32_MAX ? -1 : (int)wide;
@@ -322,7 +322,7 @@ static fv_status read_tensor(fv_onnx_model *model, message *m, fv_onnx_tensor *t
     while (next(&part, &status))
         status = read_part(model, &part, t, &parts);
     if (status != FV_OK)
-        return status;
+        return fv_fail_in(status, "tensor \"%.100s\"", t->name);
     if (parts.dims.count > FV_ONNX_RANK)
         return refuse_parts(t, "it has more than 8 axes");
     if (fv_onnx_width(t->type) == 0)
@@ -438,6 +438,8 @@ static fv_status read_node(fv_onnx_model *model, message *m, fv_onnx_node *n) {
             status = skip(&part);
         }
     }
+    if (status == FV_OK && n->op[0] == 0)
+        status = fv_fail(FV_FORMAT, "it has no operator");
     return status == FV_OK ? FV_OK : fv_fail_in(status, "node \"%.100s\" (%.40s)", n->name, n->op);
 }
 

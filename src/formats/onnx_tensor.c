@@ -162,7 +162,7 @@ static fv_status open_beside(fv_onnx_model *model, const char *location, fv_onnx
 
 fv_status fv_onnx_external(fv_onnx_model *model, const char *location, size_t offset, size_t size,
                            const unsigned char **bytes, size_t *found) {
-    fv_onnx_file *file;
+    fv_onnx_file *file = NULL;
     fv_status status = open_beside(model, location, &file);
     if (status != FV_OK)
         return status;
