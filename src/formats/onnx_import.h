@@ -101,6 +101,8 @@ const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i);
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name); /* NULL: none */
 int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fallback);
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback);
+/* The shortest decimal that is the same float: 0.1 for 0.100000001490116. */
+double fv_onnx_as_written(double number);
 const char *fv_onnx_word(const fv_onnx_import *im, const char *name, const char *fallback);
 /* The integers of an attribute, or where it is not there those of input `input` (0: only the
  * attribute), into list[most]. *count -1: neither is there. Refuses more, and what is not known. */
@@ -190,6 +192,16 @@ fv_status fv_onnx_activate(fv_onnx_import *im, fv_onnx_value *value, fv_activati
  * axes[] and *count say which. */
 fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *array, int axis, int *axes,
                                int *count, fv_tensor *layer);
+/* Whether axis 1 is the channels of the array's layer. */
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array);
+/* Adds a layer whose channels are axis 1 and sets `out` (onnx_import_norm.c). */
+fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
+                                  const void *options, fv_onnx_value *out);
+/* Adds a layer whose channels are that axis, from 1, and sets `out`; weight and bias (NULL: none)
+ * are one for each of them. */
+fv_status fv_onnx_add_on_axis(fv_onnx_import *im, const fv_onnx_value *x, int axis,
+                              const char *type, const void *options, const fv_onnx_constant *weight,
+                              const fv_onnx_constant *bias, fv_onnx_value *out);
 /* y = x scale + shift, of one number each or one for each of axis 1 (count of them; NULL: 1, 0):
  * joined to the layer before, or by layers of its own (onnx_import_join.c). */
 fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,

@@ -141,7 +141,7 @@ static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
 }
 
 /* Whether axis 1 is the channels of the layer. */
-static bool has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
     int count = a->rank >= 2 ? a->begin[2] - a->begin[1] : 0;
     bool last = a->rank >= 2 && fv_onnx_size(a, 1) == fv_onnx_shape(im, a->layer)->channels;
     for (int i = 0; last && i < count; i++)
@@ -154,7 +154,7 @@ static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t 
                              const float *scale, const float *shift, bool is_last, bool *joined) {
     size_t channels = (size_t)fv_onnx_shape(im, x->array.layer)->channels;
     *joined = false;
-    if (count != 1 && (count != channels || !has_channels(im, &x->array)))
+    if (count != 1 && (count != channels || !fv_onnx_has_channels(im, &x->array)))
         return FV_OK;
     *joined = join_input(im, x, count, scale, shift, is_last);
     if (*joined)

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What fv_fail() does, with arguments. */
@@ -86,9 +87,20 @@ int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fall
     return attribute ? attribute->integer : fallback;
 }
 
+double fv_onnx_as_written(double number) {
+    char text[32];
+    for (int digits = 1; digits < 9 && (double)(float)number == number; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        double shorter = strtod(text, NULL);
+        if ((float)shorter == (float)number)
+            return shorter;
+    }
+    return number;
+}
+
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback) {
     const fv_onnx_attribute *attribute = fv_onnx_find(im->node, name);
-    return attribute ? (double)attribute->number : fallback;
+    return attribute ? fv_onnx_as_written((double)attribute->number) : fallback;
 }
 
 const char *fv_onnx_word(const fv_onnx_import *im, const char *name, const char *fallback) {
@@ -140,7 +152,7 @@ fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t inpu
         return FV_OK;
     if (value->kind != FV_VALUE_CONSTANT || value->constant.count != 1)
         return fv_onnx_refuse(im, "%s is no constant number", name);
-    *number = fv_onnx_number(&value->constant, 0);
+    *number = fv_onnx_as_written(fv_onnx_number(&value->constant, 0));
     return FV_OK;
 }
 
