@@ -318,6 +318,8 @@ static fv_status add_outputs(fv_onnx_import *im) {
                            name, value->kind == FV_VALUE_ARRAY ? "its input" : "a constant");
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
+        if (status == FV_OK && model->output_count > 1)
+            status = fv_onnx_rename(im, layer, name);
         if (status != FV_OK)
             return fv_fail_in(status, "output \"%.100s\"", name);
         im->draft->nodes[layer].named_output = model->output_count > 1;

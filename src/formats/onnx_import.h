@@ -164,6 +164,8 @@ fv_status fv_onnx_add(fv_onnx_import *im, const char *type, int count, const fv_
                       const void *options, fv_tensor *layer);
 fv_status fv_onnx_add1(fv_onnx_import *im, const char *type, fv_tensor input, const void *options,
                        fv_tensor *layer);
+/* Gives a layer the name of one of several outputs, where no other layer has it. */
+fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output);
 /* Numbers as a layer: those of `values` (taken over; NULL is out of memory) in the order of files.
  */
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values, fv_tensor *layer);
