@@ -110,6 +110,8 @@ static fv_status import_node(fv_onnx_import *im) {
                            "or run in a circle",
                            in->name);
     }
+    if (!fv_onnx_out(im, 0))
+        return fv_fail(FV_FORMAT, "its first output is left out");
     if (fv_onnx_integer(im, "broadcast", 0) != 0)
         return fv_onnx_refuse(im, "it broadcasts as operator sets up to 6 did");
     fv_status status = fv_onnx_fold(im, &done);
