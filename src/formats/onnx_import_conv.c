@@ -126,8 +126,10 @@ static fv_status finish(fv_onnx_import *im, fv_tensor layer, int rank,
 
 static fv_status add_conv(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor x, int64_t filters,
                           int64_t groups, bool bias, fv_tensor *layer) {
-    fv_conv_options o = {
-        .filters = (int)filters, .groups = (int)groups, .padding = w->padding, .no_bias = !bias};
+    fv_conv_options o = {.filters = (int)filters,
+                         .groups = groups > 1 ? (int)groups : 0,
+                         .padding = w->padding,
+                         .no_bias = !bias};
     memcpy(o.kernel, w->kernel, sizeof o.kernel);
     memcpy(o.stride, w->stride, sizeof o.stride);
     memcpy(o.dilation, w->dilation, sizeof o.dilation);
@@ -137,8 +139,9 @@ static fv_status add_conv(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor
 
 static fv_status add_depthwise(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor x,
                                int64_t multiplier, bool bias, fv_tensor *layer) {
-    fv_depthwise_conv_options o = {
-        .multiplier = (int)multiplier, .padding = w->padding, .no_bias = !bias};
+    fv_depthwise_conv_options o = {.multiplier = multiplier > 1 ? (int)multiplier : 0,
+                                   .padding = w->padding,
+                                   .no_bias = !bias};
     memcpy(o.kernel, w->kernel, sizeof o.kernel);
     memcpy(o.stride, w->stride, sizeof o.stride);
     memcpy(o.dilation, w->dilation, sizeof o.dilation);
@@ -225,8 +228,9 @@ fv_status fv_onnx_conv_transpose(fv_onnx_import *im) {
                              "has %lld",
                              (long long)weight->size[0], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters * groups, &status);
-    fv_conv_transpose_options o = {
-        .filters = (int)(filters * groups), .groups = (int)groups, .no_bias = !bias};
+    fv_conv_transpose_options o = {.filters = (int)(filters * groups),
+                                   .groups = groups > 1 ? (int)groups : 0,
+                                   .no_bias = !bias};
     memcpy(o.kernel, w.kernel, sizeof o.kernel);
     memcpy(o.stride, w.stride, sizeof o.stride);
     memcpy(o.dilation, w.dilation, sizeof o.dilation);
