@@ -692,6 +692,12 @@ static fold_operator *find_operator(const char *op, size_t *needed) {
     return NULL;
 }
 
+/* Numbers that are repeated for each sample: a layer, not a constant. */
+static bool is_of_batch(const fv_onnx_import *im, const fold_call *c) {
+    return strcmp(im->node->op, "Expand") == 0 && c->count == 2 && c->in[1]->count > 0 &&
+           isnan(fv_onnx_number(c->in[1], 0));
+}
+
 fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
     constant result = {0};
     fold_call call = {.out = &result};
@@ -712,6 +718,8 @@ fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
         else
             break; /* what follows is read by number */
     }
+    if (is_of_batch(im, &call))
+        return FV_OK;
     *folded = true;
     if (call.count < needed)
         return fv_onnx_wrong(im, "an input is missing");

@@ -40,8 +40,10 @@ typedef struct fv_onnx_array {
 typedef struct fv_onnx_value {
     const char *name;
     enum { FV_VALUE_UNKNOWN, FV_VALUE_CONSTANT, FV_VALUE_ARRAY } kind;
-    fv_onnx_constant constant;
-    fv_onnx_array array;
+    union {
+        fv_onnx_constant constant;
+        fv_onnx_array array;
+    };
     int readers;    /* inputs of nodes that are needed, and outputs */
     int reader;     /* the last node that reads it, -1: none */
     int producer;   /* the node that gives it, -1: none */
@@ -113,6 +115,8 @@ fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t inpu
  * in 0..rank-1, FV_ONNX_RANK at most. */
 fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int64_t *end,
                          int64_t *axes, int64_t *step, int *count);
+/* The array that is the first input, and the first output. */
+fv_status fv_onnx_in_and_out(const fv_onnx_import *im, fv_onnx_value **in, fv_onnx_value **out);
 /* Axis in 0..rank-1 from one that may be counted from the end; -1 and a message: it is none. */
 int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank);
 
@@ -141,6 +145,10 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *array, int co
 fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
 /* A vector with the numbers in any order, for dense layers. */
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
+/* ... with all axes from 1 on in the order in which they lie, so that nothing moves; where one lies
+ * in parts, as fv_onnx_standard: axes[] and *count say which order it is. */
+fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *array, int *axes,
+                                int *count, fv_tensor *layer);
 /* Where in the vector's memory ONNX's number i of the sample lies, for all i: places[values]. */
 void fv_onnx_places(const fv_onnx_array *array, size_t *places);
 /* The array of a layer whose axes, its channels last, are ONNX's axes[count] of `rank`. */
@@ -149,6 +157,8 @@ fv_status fv_onnx_set_array(fv_onnx_import *im, fv_onnx_value *value, fv_tensor 
 fv_status fv_onnx_set_standard(fv_onnx_import *im, fv_onnx_value *value, fv_tensor layer, int rank);
 /* What an operator on single values gives: the input's axes and order. */
 void fv_onnx_set_like(fv_onnx_value *value, const fv_onnx_value *like, fv_tensor layer);
+/* The numbers of `in` under the sizes or axes of `view`, which was made of its array. */
+void fv_onnx_set_view(fv_onnx_value *value, const fv_onnx_value *in, const fv_onnx_array *view);
 /* Other sizes (without the batch's); other axes. FV_SHAPE where they do not fit. */
 fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int rank,
                           const int64_t *sizes, fv_onnx_array *reshaped);
@@ -162,6 +172,8 @@ fv_status fv_onnx_add(fv_onnx_import *im, const char *type, int count, const fv_
                       const void *options, fv_tensor *layer);
 fv_status fv_onnx_add1(fv_onnx_import *im, const char *type, fv_tensor input, const void *options,
                        fv_tensor *layer);
+/* Gives a layer the name of one of several outputs, where no other layer has it. */
+fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output);
 /* Numbers as a layer: those of `values` (taken over; NULL is out of memory) in the order of files.
  */
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values, fv_tensor *layer);
@@ -208,6 +220,8 @@ fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count
 fv_status fv_onnx_at_least(fv_onnx_import *im, fv_onnx_value *x, double number, fv_onnx_value *out);
 /* A value of the import's own: what a layer in the middle of an operator gives. */
 fv_onnx_value fv_onnx_between(void);
+/* Whether a first size stands for the batch's: NaN, or the one that the input has. */
+bool fv_onnx_is_batch(const fv_onnx_import *im, double size);
 /* Sliding windows: kernel, strides, dilations and pads of the node's attributes, of `rank` spatial
  * axes. */
 typedef struct fv_onnx_window {

@@ -3,6 +3,7 @@
  * onnx_import.c by its table. */
 #include "formats/onnx_import.h"
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- Windows -------------------------------------------------------------------------------- */
@@ -243,8 +244,8 @@ static fv_status find_matrix(const fv_onnx_import *im, bool transposed, double f
         return fv_error_status();
     if (m->constant->rank != 2 || m->constant->count == 0 || m->constant->size[0] > INT_MAX ||
         m->constant->size[1] > INT_MAX)
-        return fv_onnx_refuse(im, "its second input is no matrix (it has %d axes)",
-                              m->constant->rank);
+        return fv_onnx_wrong(im, "its second input is no matrix (it has %d axes)",
+                             m->constant->rank);
     m->inputs = (size_t)m->constant->size[transposed];
     m->outputs = (size_t)m->constant->size[!transposed];
     return FV_OK;
@@ -340,14 +341,16 @@ fv_status fv_onnx_gemm(fv_onnx_import *im) {
     if (in->array.rank != 2 || fv_onnx_integer(im, "transA", 0) != 0)
         return fv_onnx_refuse(im, "its first input is transposed, or has %d axes instead of two",
                               in->array.rank);
-    fv_status status =
-        find_matrix(im, fv_onnx_integer(im, "transB", 0) != 0, fv_onnx_float(im, "alpha", 1), &m);
+    double alpha = fv_onnx_float(im, "alpha", 1), beta = fv_onnx_float(im, "beta", 1);
+    if (!isfinite(alpha) || !isfinite(beta))
+        return fv_onnx_wrong(im, "alpha or beta is no number");
+    fv_status status = find_matrix(im, fv_onnx_integer(im, "transB", 0) != 0, alpha, &m);
     if (status != FV_OK)
         return status;
     if (!fv_onnx_in(im, 2))
         return add_dense(im, in, &m, NULL);
     const fv_onnx_constant *c = fv_onnx_in_constant(im, 2);
-    float *bias = c ? spread(im, c, m.outputs, fv_onnx_float(im, "beta", 1)) : NULL;
+    float *bias = c ? spread(im, c, m.outputs, beta) : NULL;
     return bias ? add_dense(im, in, &m, bias) : fv_error_status();
 }
 
@@ -373,7 +376,10 @@ static fv_status multiply_last(fv_onnx_import *im, const fv_onnx_value *in, cons
 fv_status fv_onnx_matmul(fv_onnx_import *im) {
     matrix m;
     fv_onnx_value *in = fv_onnx_in_array(im, 0);
-    fv_status status = in ? find_matrix(im, false, 1, &m) : fv_error_status();
+    const fv_onnx_constant *second = in ? fv_onnx_in_constant(im, 1) : NULL;
+    if (second && second->rank != 2)
+        return fv_onnx_refuse(im, "its second input has %d axes, expected 2", second->rank);
+    fv_status status = second ? find_matrix(im, false, 1, &m) : fv_error_status();
     if (status != FV_OK)
         return status;
     if (in->array.rank < 2)

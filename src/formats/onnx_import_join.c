@@ -46,7 +46,14 @@ static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
         return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
                              b->array.rank);
     *larger = has_one_place(&a->array) ? b : a;
-    return FV_OK;
+    bool fit = true, places = has_one_place(&a->array) || has_one_place(&b->array);
+    for (int axis = 1; axis < a->array.rank && fit; axis++)
+        fit =
+            (places && axis > 1) || fv_onnx_size(&a->array, axis) == fv_onnx_size(&b->array, axis);
+    return fit ? FV_OK
+               : fv_onnx_refuse(im,
+                                "its inputs have different sizes; they must be equal, or one have "
+                                "as many channels and one place");
 }
 
 /* add, multiply or maximum of two arrays. */
@@ -256,6 +263,8 @@ typedef enum use { AS_THEY_ARE, NEGATED, INVERTED } use;
 static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_onnx_constant *c,
                                 bool multiply, use how, fv_onnx_value *out) {
     meeting m = meet(c, &x->array);
+    if (c->kind != FV_NUMBER_FLOAT)
+        return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
     if (m == NO_MEETING)
         return fv_onnx_refuse(im,
                               "its constants have other sizes than a sample (one for each of the "

@@ -114,6 +114,13 @@ void fv_onnx_set_like(fv_onnx_value *value, const fv_onnx_value *like, fv_tensor
     value->array.shared = shared;
 }
 
+void fv_onnx_set_view(fv_onnx_value *value, const fv_onnx_value *in, const fv_onnx_array *view) {
+    fv_onnx_array array = *view; /* it may be the value's own */
+    fv_onnx_set_like(value, in, array.layer);
+    array.shared = value->array.shared;
+    value->array = array;
+}
+
 /* ---- From arrays to layers ------------------------------------------------------------------ */
 
 static bool same_shape(const fv_shape *x, const fv_shape *y) {
@@ -230,6 +237,40 @@ fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *a, int a
     return fv_onnx_arrange(im, a, *count, axes, layer);
 }
 
+/* Whether the axes, in this order, lie behind one another in memory. */
+static bool lie_so(const fv_onnx_array *a, int count, const int *axes) {
+    int at = 0;
+    for (int i = 0; i < count; i++)
+        for (int f = a->begin[axes[i]]; f < a->begin[axes[i] + 1]; f++)
+            if (a->order[at++] != f)
+                return false;
+    return true;
+}
+
+/* The axes by where their first factors lie, those of size 1 in front. */
+static int axes_in_memory(const fv_onnx_array *a, int *axes) {
+    int count = 0;
+    for (int axis = 1; axis < a->rank; axis++)
+        if (a->begin[axis] == a->begin[axis + 1])
+            axes[count++] = axis;
+    for (int i = 0; i < a->count; i++)
+        for (int axis = 1; axis < a->rank; axis++)
+            if (a->begin[axis] == a->order[i] && a->begin[axis] < a->begin[axis + 1])
+                axes[count++] = axis;
+    return count;
+}
+
+fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *a, int *axes, int *count,
+                                fv_tensor *layer) {
+    *count = standard_axes(a->rank, axes);
+    if (!lie_so(a, *count, axes)) {
+        *count = axes_in_memory(a, axes);
+        if (!lie_so(a, *count, axes) || fv_onnx_size(a, axes[*count - 1]) == FV_ANY)
+            *count = standard_axes(a->rank, axes);
+    }
+    return fv_onnx_arrange(im, a, *count, axes, layer);
+}
+
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
     fv_shape shape = {.channels = (int)fv_onnx_sample(a)};
     *layer = a->layer;
@@ -321,6 +362,8 @@ fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int ra
         if (fv_onnx_sample(array) < 0)
             return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
                                       "NAME=SIZE)");
+        if (fv_onnx_sample(array) == 0)
+            return fv_onnx_refuse(im, "its input has more than 2^31 values a sample");
         fv_status status = line_up(im, reshaped);
         if (status != FV_OK)
             return status;

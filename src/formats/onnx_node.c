@@ -73,6 +73,22 @@ const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i) 
     return NULL;
 }
 
+fv_status fv_onnx_in_and_out(const fv_onnx_import *im, fv_onnx_value **in, fv_onnx_value **out) {
+    *in = fv_onnx_in_array(im, 0);
+    *out = fv_onnx_out(im, 0);
+    return *in ? FV_OK : fv_error_status();
+}
+
+bool fv_onnx_is_batch(const fv_onnx_import *im, double size) {
+    const char *name = im->values[im->input].name;
+    for (size_t i = 0; i < im->model->input_count; i++) {
+        const fv_onnx_port *port = &im->model->inputs[i];
+        if (strcmp(port->name, name) == 0 && port->rank > 0 && port->size[0] > 0)
+            return isnan(size) || size == (double)port->size[0];
+    }
+    return isnan(size) || size >= 1;
+}
+
 /* ---- Attributes ----------------------------------------------------------------------------- */
 
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name) {
