@@ -37,7 +37,7 @@ void *fv_arena_new(fv_arena *arena, size_t count, size_t size) {
 void *fv_arena_grow(fv_arena *arena, void *items, size_t count, size_t *capacity, size_t size) {
     if (count < *capacity)
         return items;
-    size_t larger = count < 4 ? 8 : 2 * count;
+    size_t larger = count < 2 ? 2 : 2 * count;
     void *copy = fv_arena_new(arena, larger, size);
     if (!copy)
         return NULL;

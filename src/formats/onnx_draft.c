@@ -99,6 +99,21 @@ fv_status fv_onnx_add1(fv_onnx_import *im, const char *type, fv_tensor input, co
     return fv_onnx_add(im, type, 1, &input, options, layer);
 }
 
+fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output) {
+    fv_node *node = &im->draft->nodes[layer];
+    char name[FV_NAME_SIZE];
+    if (!clean(output, strlen(output), name) || fv_net_find(im->draft, name) >= 0)
+        return FV_OK;
+    char *copy = fv_copy_string(name);
+    if (!copy || fv_lookup_add(&im->draft->names, name, layer) != FV_OK) {
+        fv_free(copy);
+        return FV_MEMORY;
+    }
+    fv_free(node->name);
+    node->name = copy;
+    return FV_OK;
+}
+
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values,
                                fv_tensor *layer) {
     fv_constant_options options = {.shape = shape};
@@ -146,6 +161,8 @@ fv_status fv_onnx_give(fv_onnx_import *im, fv_tensor layer, const char *name, si
 
 fv_status fv_onnx_give_constant(fv_onnx_import *im, fv_tensor layer, const char *name,
                                 const fv_onnx_constant *constant) {
+    if (constant->kind != FV_NUMBER_FLOAT)
+        return fv_onnx_wrong(im, "its %s has whole numbers, expected floats", name);
     if (!constant->tensor || constant->tensor->type != FV_ONNX_FLOAT)
         return fv_onnx_give(im, layer, name, constant->count, fv_onnx_floats(constant));
     return add_weight(im, &(fv_onnx_weight){.layer = layer,

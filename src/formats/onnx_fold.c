@@ -6,7 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_FOLDED = 1 << 26 }; /* numbers of a model in all: half a gigabyte */
+enum { MOST_FOLDED = 1 << 20 }; /* numbers of a model in all, and four times those of its files */
+
+static size_t most_folded(const fv_onnx_import *im) {
+    size_t most = MOST_FOLDED;
+    for (size_t i = 0; i < im->model->file_count; i++)
+        most += im->model->files[i].mapping.size;
+    return most;
+}
 
 typedef fv_onnx_constant constant;
 
@@ -56,8 +63,9 @@ static double *make(fv_onnx_import *im, int kind, int rank, const int64_t *size,
     memcpy(t.size, size, (size_t)rank * sizeof *size);
     if (fv_onnx_count(&t) != FV_OK)
         return NULL;
-    if (t.count > MOST_FOLDED - im->folded) {
-        fv_onnx_refuse(im, "the model's constants make more than %d numbers", MOST_FOLDED);
+    if (t.count > most_folded(im) - im->folded) {
+        fv_onnx_refuse(im, "the model's constants make more numbers than its file can mean: %zu",
+                       t.count);
         return NULL;
     }
     double *numbers = fv_arena_new(&im->model->arena, t.count, sizeof *numbers);
@@ -128,7 +136,7 @@ static fv_status fold_constant(fv_onnx_import *im, const fold_call *c) {
             *number = is_float ? (double)a->number : (double)a->integer;
         return number ? FV_OK : no_memory_or_message();
     }
-    return fv_onnx_refuse(im, "its value is neither numbers nor a tensor");
+    return fv_onnx_wrong(im, "its value is neither numbers nor a tensor");
 }
 
 /* Sizes of the input: of an array those of the batch, and those that vary, are not known. */
@@ -136,7 +144,7 @@ static fv_status fold_shape(fv_onnx_import *im, const fold_call *c) {
     const fv_onnx_value *in = fv_onnx_in(im, 0);
     bool is_array = in && in->kind == FV_VALUE_ARRAY;
     if (!in || in->kind == FV_VALUE_UNKNOWN)
-        return fv_onnx_refuse(im, "it has no input");
+        return fv_onnx_wrong(im, "it has no input");
     int rank = is_array ? in->array.rank : in->constant.rank;
     int64_t begin = fv_onnx_integer(im, "start", 0), end = fv_onnx_integer(im, "end", rank);
     begin = begin < 0 ? begin + rank : begin;
@@ -164,7 +172,7 @@ static fv_status fold_size(fv_onnx_import *im, const fold_call *c) {
 /* A list of sizes into size[]; FV_UNSUPPORTED where one is not known. */
 static fv_status sizes_of(fv_onnx_import *im, const constant *list, int64_t *size) {
     if (list->rank > 1 || list->count > FV_ONNX_RANK)
-        return fv_onnx_refuse(im, "its sizes are no list of at most 8");
+        return fv_onnx_wrong(im, "its sizes are no list of at most 8");
     for (size_t i = 0; i < list->count; i++) {
         double number = fv_onnx_number(list, i);
         if (!(fabs(number) < 0x1p53))
@@ -192,8 +200,8 @@ static fv_status fold_constant_of_shape(fv_onnx_import *im, const fold_call *c) 
 static fv_status fold_range(fv_onnx_import *im, const fold_call *c) {
     double begin = fv_onnx_number(c->in[0], 0), end = fv_onnx_number(c->in[1], 0),
            step = fv_onnx_number(c->in[2], 0), count = ceil((end - begin) / step);
-    if (!(count >= 0 && count < MOST_FOLDED))
-        return fv_onnx_refuse(im, "its limits give no list of numbers");
+    if (!(count >= 0 && count < 0x1p40))
+        return fv_onnx_wrong(im, "its limits give no list of numbers");
     double *numbers = make(im, c->in[0]->kind, 1, (const int64_t[]){(int64_t)count}, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++)
         numbers[i] = begin + (double)i * step;
@@ -210,7 +218,7 @@ static fv_status broadcast(fv_onnx_import *im, const constant *x, const int64_t 
     for (int i = 1; i <= most; i++) {
         int64_t a = i <= x->rank ? x->size[x->rank - i] : 1, b = i <= rank ? size[rank - i] : 1;
         if (a != b && a != 1 && b != 1)
-            return fv_onnx_refuse(im, "its constants have sizes that do not fit together");
+            return fv_onnx_wrong(im, "its constants have sizes that do not fit together");
         joined[most - i] = a == 1 ? b : a;
     }
     memcpy(both, joined, (size_t)most * sizeof *both);
@@ -507,7 +515,7 @@ static fv_status fold_transpose(fv_onnx_import *im, const fold_call *c) {
         if (perm)
             from = perm->count == (size_t)x->rank && perm->integers ? perm->integers[a] : -1;
         if (from < 0 || from >= x->rank || seen >> from & 1)
-            return fv_onnx_refuse(im, "perm is no order of its axes");
+            return fv_onnx_wrong(im, "perm is no order of its axes");
         seen |= 1U << from;
         size[a] = x->size[from];
         step[a] = own[from];
@@ -582,7 +590,7 @@ static fv_status fold_gather(fv_onnx_import *im, const fold_call *c) {
         double index = fv_onnx_number(indices, k), all = (double)x->size[axis];
         index += index < 0 ? all : 0;
         if (!(index >= 0 && index < all))
-            return fv_onnx_refuse(im, "an index lies outside its axis");
+            return fv_onnx_wrong(im, "an index lies outside its axis");
         numbers[i] =
             fv_onnx_number(x, (out * (size_t)x->size[axis] + (size_t)index) * (size_t)inner + in);
     }
@@ -601,7 +609,7 @@ static fv_status fold_concat(fv_onnx_import *im, const fold_call *c) {
     for (size_t i = 1; i < c->count; i++) {
         for (int a = 0; a < first->rank; a++)
             if (c->in[i]->rank != first->rank || (a != axis && c->in[i]->size[a] != size[a]))
-                return fv_onnx_refuse(im, "its constants have sizes that do not fit together");
+                return fv_onnx_wrong(im, "its constants have sizes that do not fit together");
         size[axis] += c->in[i]->size[axis];
     }
     double *numbers = make(im, (int)first->kind, first->rank, size, c->out);
@@ -714,13 +722,13 @@ fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
         return FV_OK;
     *folded = true;
     if (call.count < needed)
-        return fv_onnx_refuse(im, "an input is missing");
+        return fv_onnx_wrong(im, "an input is missing");
     if (strcmp(op, "Range") == 0)
         for (size_t i = 0; i < 3; i++)
             if (call.in[i]->count != 1)
-                return fv_onnx_refuse(im, "its limits are no single numbers");
+                return fv_onnx_wrong(im, "its limits are no single numbers");
     fv_onnx_value *out = fv_onnx_out(im, 0);
-    fv_status status = out ? fold(im, &call) : fv_onnx_refuse(im, "it has no output");
+    fv_status status = out ? fold(im, &call) : fv_onnx_wrong(im, "it has no output");
     if (status == FV_OK) {
         out->kind = FV_VALUE_CONSTANT;
         out->constant = result;

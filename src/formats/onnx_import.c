@@ -4,91 +4,98 @@
  * fv_net_load. */
 #include "formats/onnx_import.h"
 #include "base/text.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef FV_HAVE_ONNX
 
-enum { FIRST_OPSET = 6, LAST_OPSET = 23 };
+enum { LAST_IR = 13, FIRST_OPSET = 6, LAST_OPSET = 23 };
 
 /* ---- Operators ------------------------------------------------------------------------------ */
 
-static const struct {
+enum { ANY = INT_MAX };
+
+typedef struct operator{
     const char *op;
     fv_onnx_operator *import;
-} operators[] = {
-    {"Conv", fv_onnx_conv},
-    {"ConvTranspose", fv_onnx_conv_transpose},
-    {"Gemm", fv_onnx_gemm},
-    {"MatMul", fv_onnx_matmul},
-    {"MaxPool", fv_onnx_max_pool},
-    {"AveragePool", fv_onnx_average_pool},
-    {"GlobalMaxPool", fv_onnx_global_max_pool},
-    {"GlobalAveragePool", fv_onnx_global_average_pool},
-    {"ReduceMean", fv_onnx_reduce_mean},
-    {"ReduceSum", fv_onnx_reduce_sum},
-    {"ReduceMax", fv_onnx_reduce_max},
-    {"BatchNormalization", fv_onnx_batch_norm},
-    {"InstanceNormalization", fv_onnx_instance_norm},
-    {"LayerNormalization", fv_onnx_layer_norm},
-    {"GroupNormalization", fv_onnx_group_norm},
-    {"RMSNormalization", fv_onnx_rms_norm},
-    {"LRN", fv_onnx_lrn},
-    {"LpNormalization", fv_onnx_lp_norm},
-    {"Relu", fv_onnx_activation},
-    {"Sigmoid", fv_onnx_activation},
-    {"Tanh", fv_onnx_activation},
-    {"LeakyRelu", fv_onnx_activation},
-    {"Elu", fv_onnx_activation},
-    {"Selu", fv_onnx_activation},
-    {"HardSigmoid", fv_onnx_activation},
-    {"HardSwish", fv_onnx_activation},
-    {"Mish", fv_onnx_activation},
-    {"Softplus", fv_onnx_activation},
-    {"Softsign", fv_onnx_activation},
-    {"Gelu", fv_onnx_gelu},
-    {"Swish", fv_onnx_swish},
-    {"Celu", fv_onnx_celu},
-    {"PRelu", fv_onnx_prelu},
-    {"Clip", fv_onnx_clip},
-    {"Softmax", fv_onnx_softmax},
-    {"LogSoftmax", fv_onnx_softmax},
-    {"Add", fv_onnx_sum},
-    {"Sum", fv_onnx_sum},
-    {"Sub", fv_onnx_subtract},
-    {"Mul", fv_onnx_multiply},
-    {"Div", fv_onnx_divide},
-    {"Max", fv_onnx_maximum},
-    {"Min", fv_onnx_minimum},
-    {"Mean", fv_onnx_mean},
-    {"Neg", fv_onnx_negate},
-    {"Abs", fv_onnx_absolute},
-    {"Pow", fv_onnx_power},
-    {"Identity", fv_onnx_same},
-    {"Cast", fv_onnx_same},
-    {"Dropout", fv_onnx_same},
-    {"Flatten", fv_onnx_flatten},
-    {"Reshape", fv_onnx_reshape_node},
-    {"Transpose", fv_onnx_transpose_node},
-    {"Squeeze", fv_onnx_squeeze},
-    {"Unsqueeze", fv_onnx_unsqueeze},
-    {"Expand", fv_onnx_expand},
-    {"Concat", fv_onnx_concat},
-    {"Split", fv_onnx_split},
-    {"Slice", fv_onnx_slice},
-    {"Gather", fv_onnx_gather},
-    {"Pad", fv_onnx_pad},
-    {"Resize", fv_onnx_resize},
-    {"Upsample", fv_onnx_upsample},
-    {"DepthToSpace", fv_onnx_depth_to_space},
-    {"SpaceToDepth", fv_onnx_space_to_depth},
+    size_t inputs; /* at most */
+}
+operator;
+
+static const operator operators[] = {
+    {"Conv", fv_onnx_conv, 3},
+    {"ConvTranspose", fv_onnx_conv_transpose, 3},
+    {"Gemm", fv_onnx_gemm, 3},
+    {"MatMul", fv_onnx_matmul, 2},
+    {"MaxPool", fv_onnx_max_pool, 1},
+    {"AveragePool", fv_onnx_average_pool, 1},
+    {"GlobalMaxPool", fv_onnx_global_max_pool, 1},
+    {"GlobalAveragePool", fv_onnx_global_average_pool, 1},
+    {"ReduceMean", fv_onnx_reduce_mean, 2},
+    {"ReduceSum", fv_onnx_reduce_sum, 2},
+    {"ReduceMax", fv_onnx_reduce_max, 2},
+    {"BatchNormalization", fv_onnx_batch_norm, 5},
+    {"InstanceNormalization", fv_onnx_instance_norm, 3},
+    {"LayerNormalization", fv_onnx_layer_norm, 3},
+    {"GroupNormalization", fv_onnx_group_norm, 3},
+    {"RMSNormalization", fv_onnx_rms_norm, 2},
+    {"LRN", fv_onnx_lrn, 1},
+    {"LpNormalization", fv_onnx_lp_norm, 1},
+    {"Relu", fv_onnx_activation, 1},
+    {"Sigmoid", fv_onnx_activation, 1},
+    {"Tanh", fv_onnx_activation, 1},
+    {"LeakyRelu", fv_onnx_activation, 1},
+    {"Elu", fv_onnx_activation, 1},
+    {"Selu", fv_onnx_activation, 1},
+    {"HardSigmoid", fv_onnx_activation, 1},
+    {"HardSwish", fv_onnx_activation, 1},
+    {"Mish", fv_onnx_activation, 1},
+    {"Softplus", fv_onnx_activation, 1},
+    {"Softsign", fv_onnx_activation, 1},
+    {"Gelu", fv_onnx_gelu, 1},
+    {"Swish", fv_onnx_swish, 1},
+    {"Celu", fv_onnx_celu, 1},
+    {"PRelu", fv_onnx_prelu, 2},
+    {"Clip", fv_onnx_clip, 3},
+    {"Softmax", fv_onnx_softmax, 1},
+    {"LogSoftmax", fv_onnx_softmax, 1},
+    {"Add", fv_onnx_sum, 2},
+    {"Sum", fv_onnx_sum, ANY},
+    {"Sub", fv_onnx_subtract, 2},
+    {"Mul", fv_onnx_multiply, 2},
+    {"Div", fv_onnx_divide, 2},
+    {"Max", fv_onnx_maximum, ANY},
+    {"Min", fv_onnx_minimum, ANY},
+    {"Mean", fv_onnx_mean, ANY},
+    {"Neg", fv_onnx_negate, 1},
+    {"Abs", fv_onnx_absolute, 1},
+    {"Pow", fv_onnx_power, 2},
+    {"Identity", fv_onnx_same, 1},
+    {"Cast", fv_onnx_same, 1},
+    {"Dropout", fv_onnx_same, 3},
+    {"Flatten", fv_onnx_flatten, 1},
+    {"Reshape", fv_onnx_reshape_node, 2},
+    {"Transpose", fv_onnx_transpose_node, 1},
+    {"Squeeze", fv_onnx_squeeze, 2},
+    {"Unsqueeze", fv_onnx_unsqueeze, 2},
+    {"Expand", fv_onnx_expand, 2},
+    {"Concat", fv_onnx_concat, ANY},
+    {"Split", fv_onnx_split, 2},
+    {"Slice", fv_onnx_slice, 5},
+    {"Gather", fv_onnx_gather, 2},
+    {"Pad", fv_onnx_pad, 4},
+    {"Resize", fv_onnx_resize, 4},
+    {"Upsample", fv_onnx_upsample, 2},
+    {"DepthToSpace", fv_onnx_depth_to_space, 1},
+    {"SpaceToDepth", fv_onnx_space_to_depth, 1},
 };
 
-static fv_onnx_operator *find_operator(const fv_onnx_node *node) {
+static const operator* find_operator(const fv_onnx_node *node) {
     bool standard = node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
     for (size_t i = 0; standard && i < sizeof operators / sizeof operators[0]; i++)
         if (strcmp(operators[i].op, node->op) == 0)
-            return operators[i].import;
+            return &operators[i];
     return NULL;
 }
 
@@ -112,10 +119,14 @@ static fv_status import_node(fv_onnx_import *im) {
         status = fv_onnx_find_pattern(im, &done);
     if (status != FV_OK || done)
         return status;
-    fv_onnx_operator *import = find_operator(node);
-    return import ? import(im)
-                  : fv_onnx_refuse(im, "there is no layer for this operator%s%.60s",
-                                   node->domain[0] ? " of " : "", node->domain);
+    const operator* found = find_operator(node);
+    if (!found)
+        return fv_onnx_refuse(im, "there is no layer for this operator%s%.60s",
+                              node->domain[0] ? " of " : "", node->domain);
+    if (node->input_count > found->inputs)
+        return fv_onnx_wrong(im, "it has %zu inputs, at most %zu are possible", node->input_count,
+                             found->inputs);
+    return found->import(im);
 }
 
 /* ---- Values --------------------------------------------------------------------------------- */
@@ -253,7 +264,10 @@ static fv_status add_input(fv_onnx_import *im, const fv_onnx_port *port) {
             port->name, port->rank, port->type);
     for (int a = 1; a < port->rank; a++) {
         int64_t size = port->size[a];
-        if (size == 0 || size < -1 || size > INT32_MAX || (a == 1 && size < 0))
+        if (size < -1)
+            return fv_fail(FV_FORMAT, "its input \"%.100s\" has a size of %lld", port->name,
+                           (long long)size);
+        if (size == 0 || size > INT32_MAX || (a == 1 && size < 0))
             return fv_fail(FV_UNSUPPORTED,
                            "axis %d of its input \"%.100s\" %s: give it a size, --set %.60s=SIZE",
                            a, port->name, a == 1 ? "has the channels, and varies" : "has no size",
@@ -306,6 +320,8 @@ static fv_status add_outputs(fv_onnx_import *im) {
                            name, value->kind == FV_VALUE_ARRAY ? "its input" : "a constant");
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
+        if (status == FV_OK && model->output_count > 1)
+            status = fv_onnx_rename(im, layer, name);
         if (status != FV_OK)
             return fv_fail_in(status, "output \"%.100s\"", name);
         im->draft->nodes[layer].named_output = model->output_count > 1;
@@ -412,6 +428,15 @@ static fv_status import_graph(fv_onnx_import *im, const char *const *settings, i
     im->done = fv_arena_new(&model->arena, model->node_count, sizeof *im->done);
     if (!needed || !im->done)
         return FV_MEMORY;
+    if (model->ir < 1)
+        return fv_fail(FV_FORMAT,
+                       "it does not say which version of ONNX it is (damaged, or no ONNX "
+                       "model)");
+    if (model->ir > LAST_IR)
+        return fv_fail(FV_UNSUPPORTED,
+                       "it is written in version %lld of ONNX's format, expected at "
+                       "most %d (onnx.version_converter changes it)",
+                       (long long)model->ir, LAST_IR);
     if (model->opset < FIRST_OPSET || model->opset > LAST_OPSET)
         return fv_fail(
             FV_UNSUPPORTED,

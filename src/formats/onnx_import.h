@@ -40,8 +40,10 @@ typedef struct fv_onnx_array {
 typedef struct fv_onnx_value {
     const char *name;
     enum { FV_VALUE_UNKNOWN, FV_VALUE_CONSTANT, FV_VALUE_ARRAY } kind;
-    fv_onnx_constant constant;
-    fv_onnx_array array;
+    union {
+        fv_onnx_constant constant;
+        fv_onnx_array array;
+    };
     int readers;    /* inputs of nodes that are needed, and outputs */
     int reader;     /* the last node that reads it, -1: none */
     int producer;   /* the node that gives it, -1: none */
@@ -80,7 +82,10 @@ typedef struct fv_onnx_import {
 /* Imports a node: gives each output that is read a value. */
 typedef fv_status fv_onnx_operator(fv_onnx_import *im);
 
-/* Messages: FV_UNSUPPORTED and what of the node has no form here. */
+/* Messages: FV_FORMAT and what contradicts itself or the operator's definition. */
+__attribute__((format(printf, 2, 3))) fv_status fv_onnx_wrong(const fv_onnx_import *im,
+                                                              const char *format, ...);
+/* FV_UNSUPPORTED and what of the node has no form here. */
 __attribute__((format(printf, 2, 3))) fv_status fv_onnx_refuse(const fv_onnx_import *im,
                                                                const char *format, ...);
 
@@ -96,6 +101,8 @@ const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i);
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name); /* NULL: none */
 int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fallback);
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback);
+/* The shortest decimal that is the same float: 0.1 for 0.100000001490116. */
+double fv_onnx_as_written(double number);
 const char *fv_onnx_word(const fv_onnx_import *im, const char *name, const char *fallback);
 /* The integers of an attribute, or where it is not there those of input `input` (0: only the
  * attribute), into list[most]. *count -1: neither is there. Refuses more, and what is not known. */
@@ -165,6 +172,8 @@ fv_status fv_onnx_add(fv_onnx_import *im, const char *type, int count, const fv_
                       const void *options, fv_tensor *layer);
 fv_status fv_onnx_add1(fv_onnx_import *im, const char *type, fv_tensor input, const void *options,
                        fv_tensor *layer);
+/* Gives a layer the name of one of several outputs, where no other layer has it. */
+fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output);
 /* Numbers as a layer: those of `values` (taken over; NULL is out of memory) in the order of files.
  */
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values, fv_tensor *layer);
@@ -193,6 +202,16 @@ fv_status fv_onnx_activate(fv_onnx_import *im, fv_onnx_value *value, fv_activati
  * axes[] and *count say which. */
 fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *array, int axis, int *axes,
                                int *count, fv_tensor *layer);
+/* Whether axis 1 is the channels of the array's layer. */
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array);
+/* Adds a layer whose channels are axis 1 and sets `out` (onnx_import_norm.c). */
+fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
+                                  const void *options, fv_onnx_value *out);
+/* Adds a layer whose channels are that axis, from 1, and sets `out`; weight and bias (NULL: none)
+ * are one for each of them. */
+fv_status fv_onnx_add_on_axis(fv_onnx_import *im, const fv_onnx_value *x, int axis,
+                              const char *type, const void *options, const fv_onnx_constant *weight,
+                              const fv_onnx_constant *bias, fv_onnx_value *out);
 /* y = x scale + shift, of one number each or one for each of axis 1 (count of them; NULL: 1, 0):
  * joined to the layer before, or by layers of its own (onnx_import_join.c). */
 fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,

@@ -3,6 +3,7 @@
  * onnx_import.c by its table. */
 #include "formats/onnx_import.h"
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- Windows -------------------------------------------------------------------------------- */
@@ -17,11 +18,11 @@ static fv_status numbers_of(const fv_onnx_import *im, const char *name, int coun
     if (status != FV_OK || found < 0)
         return status;
     if (found != count)
-        return fv_onnx_refuse(im, "%s has %d numbers, expected %d", name, found, count);
+        return fv_onnx_wrong(im, "%s has %d numbers, expected %d", name, found, count);
     for (int i = 0; i < count; i++) {
         if (list[i] < low || list[i] > INT_MAX / 4)
-            return fv_onnx_refuse(im, "%s has the number %lld, expected %d or more", name,
-                                  (long long)list[i], low);
+            return fv_onnx_wrong(im, "%s has the number %lld, expected %d or more", name,
+                                 (long long)list[i], low);
         to[i] = (int)list[i];
     }
     return FV_OK;
@@ -36,17 +37,17 @@ static fv_status padding_of(const fv_onnx_import *im, fv_padding *padding) {
             *padding = meanings[i];
             return FV_OK;
         }
-    return fv_onnx_refuse(im,
-                          "auto_pad is \"%.40s\", expected NOTSET, VALID, SAME_UPPER or "
-                          "SAME_LOWER",
-                          word);
+    return fv_onnx_wrong(im,
+                         "auto_pad is \"%.40s\", expected NOTSET, VALID, SAME_UPPER or "
+                         "SAME_LOWER",
+                         word);
 }
 
 fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window *w) {
     int pads[6] = {0};
     *w = (fv_onnx_window){0};
     if (rank < 1 || rank > 3)
-        return fv_onnx_refuse(im, "its input has %d spatial axes, expected 1 to 3", rank);
+        return fv_onnx_wrong(im, "its input has %d spatial axes, expected 1 to 3", rank);
     for (int i = 0; i < rank; i++)
         w->stride[i] = w->dilation[i] = 1;
     fv_status status = numbers_of(im, "kernel_shape", rank, 1, w->kernel);
@@ -76,12 +77,12 @@ static fv_status kernel_window(const fv_onnx_import *im, const fv_onnx_value *x,
     if (status != FV_OK)
         return status;
     if (weight->rank != rank + 2)
-        return fv_onnx_refuse(im, "its weights have %d axes, expected %d", weight->rank, rank + 2);
+        return fv_onnx_wrong(im, "its weights have %d axes, expected %d", weight->rank, rank + 2);
     for (int i = 0; i < rank; i++) {
         int64_t cells = weight->size[2 + i];
         if (cells < 1 || cells > INT_MAX / 4 || (w->kernel[i] > 0 && w->kernel[i] != cells))
-            return fv_onnx_refuse(im, "kernel_shape and its weights disagree, or the kernel is "
-                                      "empty");
+            return fv_onnx_wrong(im, "kernel_shape and its weights disagree, or the kernel is "
+                                     "empty");
         w->kernel[i] = (int)cells;
     }
     return FV_OK;
@@ -98,8 +99,8 @@ static const fv_onnx_constant *bias_of(const fv_onnx_import *im, int64_t outputs
     if (fv_onnx_in(im, 2) && !bias)
         *status = fv_error_status();
     else if (!is_bias(bias, outputs))
-        *status = fv_onnx_refuse(im, "its bias has %zu numbers, expected %lld", bias->count,
-                                 (long long)outputs);
+        *status = fv_onnx_wrong(im, "its bias has %zu numbers, expected %lld", bias->count,
+                                (long long)outputs);
     return bias;
 }
 
@@ -148,10 +149,10 @@ fv_status fv_onnx_conv(fv_onnx_import *im) {
             groups = fv_onnx_integer(im, "group", 1);
     if (groups < 1 || groups > channels || channels % groups != 0 || filters < 1 ||
         filters > INT_MAX || filters % groups != 0 || weight->size[1] != channels / groups)
-        return fv_onnx_refuse(im,
-                              "its weights are for %lld channels in %lld groups, and its input "
-                              "has %lld",
-                              (long long)weight->size[1], (long long)groups, (long long)channels);
+        return fv_onnx_wrong(im,
+                             "its weights are for %lld channels in %lld groups, and its input "
+                             "has %lld",
+                             (long long)weight->size[1], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters, &status);
     if (status == FV_OK && groups == channels && channels > 1)
         status = add_depthwise(im, &w, x, filters / channels, bias, &layer);
@@ -208,10 +209,10 @@ fv_status fv_onnx_conv_transpose(fv_onnx_import *im) {
             filters = weight->size[1];
     if (weight->size[0] != channels || groups < 1 || channels % groups != 0 || filters < 1 ||
         filters > INT_MAX / groups)
-        return fv_onnx_refuse(im,
-                              "its weights are for %lld channels in %lld groups, and its input "
-                              "has %lld",
-                              (long long)weight->size[0], (long long)groups, (long long)channels);
+        return fv_onnx_wrong(im,
+                             "its weights are for %lld channels in %lld groups, and its input "
+                             "has %lld",
+                             (long long)weight->size[0], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters * groups, &status);
     fv_conv_transpose_options o = {
         .filters = (int)(filters * groups), .groups = (int)groups, .no_bias = !bias};
@@ -243,8 +244,8 @@ static fv_status find_matrix(const fv_onnx_import *im, bool transposed, double f
         return fv_error_status();
     if (m->constant->rank != 2 || m->constant->count == 0 || m->constant->size[0] > INT_MAX ||
         m->constant->size[1] > INT_MAX)
-        return fv_onnx_refuse(im, "its second input is no matrix (it has %d axes)",
-                              m->constant->rank);
+        return fv_onnx_wrong(im, "its second input is no matrix (it has %d axes)",
+                             m->constant->rank);
     m->inputs = (size_t)m->constant->size[transposed];
     m->outputs = (size_t)m->constant->size[!transposed];
     return FV_OK;
@@ -292,8 +293,8 @@ static float *spread(const fv_onnx_import *im, const fv_onnx_constant *c, size_t
                      double factor) {
     bool last = c->count == 1 || (c->rank > 0 && c->size[c->rank - 1] == (int64_t)c->count);
     if (!last || (c->count != 1 && c->count != outputs)) {
-        fv_onnx_refuse(im, "what it adds has %zu numbers, expected one for each of %zu outputs",
-                       c->count, outputs);
+        fv_onnx_wrong(im, "what it adds has %zu numbers, expected one for each of %zu outputs",
+                      c->count, outputs);
         return NULL;
     }
     float *values = fv_alloc(outputs, sizeof *values);
@@ -310,8 +311,8 @@ static fv_status add_dense(fv_onnx_import *im, const fv_onnx_value *in, const ma
     size_t *columns = NULL;
     fv_status status = fv_onnx_vector(im, &in->array, &x);
     if (status == FV_OK && (size_t)fv_onnx_shape(im, x)->channels != m->inputs)
-        status = fv_onnx_refuse(im, "its matrix is for %zu values, and its input has %d", m->inputs,
-                                fv_onnx_shape(im, x)->channels);
+        status = fv_onnx_wrong(im, "its matrix is for %zu values, and its input has %d", m->inputs,
+                               fv_onnx_shape(im, x)->channels);
     if (status == FV_OK)
         status = (columns = fv_alloc(m->inputs, sizeof *columns)) ? FV_OK : FV_MEMORY;
     if (status == FV_OK) {
@@ -340,14 +341,16 @@ fv_status fv_onnx_gemm(fv_onnx_import *im) {
     if (in->array.rank != 2 || fv_onnx_integer(im, "transA", 0) != 0)
         return fv_onnx_refuse(im, "its first input is transposed, or has %d axes instead of two",
                               in->array.rank);
-    fv_status status =
-        find_matrix(im, fv_onnx_integer(im, "transB", 0) != 0, fv_onnx_float(im, "alpha", 1), &m);
+    double alpha = fv_onnx_float(im, "alpha", 1), beta = fv_onnx_float(im, "beta", 1);
+    if (!isfinite(alpha) || !isfinite(beta))
+        return fv_onnx_wrong(im, "alpha or beta is no number");
+    fv_status status = find_matrix(im, fv_onnx_integer(im, "transB", 0) != 0, alpha, &m);
     if (status != FV_OK)
         return status;
     if (!fv_onnx_in(im, 2))
         return add_dense(im, in, &m, NULL);
     const fv_onnx_constant *c = fv_onnx_in_constant(im, 2);
-    float *bias = c ? spread(im, c, m.outputs, fv_onnx_float(im, "beta", 1)) : NULL;
+    float *bias = c ? spread(im, c, m.outputs, beta) : NULL;
     return bias ? add_dense(im, in, &m, bias) : fv_error_status();
 }
 
@@ -358,8 +361,8 @@ static fv_status multiply_last(fv_onnx_import *im, const fv_onnx_value *in, cons
     fv_onnx_window w = {.kernel = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
     fv_status status = fv_onnx_arrange_last(im, &in->array, rank - 1, axes, &count, &x);
     if (status == FV_OK && (size_t)fv_onnx_shape(im, x)->channels != m->inputs)
-        status = fv_onnx_refuse(im, "its matrix has %zu rows, and its input's last axis %d",
-                                m->inputs, fv_onnx_shape(im, x)->channels);
+        status = fv_onnx_wrong(im, "its matrix has %zu rows, and its input's last axis %d",
+                               m->inputs, fv_onnx_shape(im, x)->channels);
     for (int i = fv_onnx_shape(im, x)->rank; i < 3; i++)
         w.kernel[i] = w.stride[i] = w.dilation[i] = 0;
     if (status == FV_OK)
@@ -373,10 +376,13 @@ static fv_status multiply_last(fv_onnx_import *im, const fv_onnx_value *in, cons
 fv_status fv_onnx_matmul(fv_onnx_import *im) {
     matrix m;
     fv_onnx_value *in = fv_onnx_in_array(im, 0);
-    fv_status status = in ? find_matrix(im, false, 1, &m) : fv_error_status();
+    const fv_onnx_constant *second = in ? fv_onnx_in_constant(im, 1) : NULL;
+    if (second && second->rank != 2)
+        return fv_onnx_refuse(im, "its second input has %d axes, expected 2", second->rank);
+    fv_status status = second ? find_matrix(im, false, 1, &m) : fv_error_status();
     if (status != FV_OK)
         return status;
     if (in->array.rank < 2)
-        return fv_onnx_refuse(im, "its first input has the batch's axis only");
+        return fv_onnx_wrong(im, "its first input has the batch's axis only");
     return in->array.rank == 2 ? add_dense(im, in, &m, NULL) : multiply_last(im, in, &m);
 }

@@ -43,10 +43,17 @@ static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *
 static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
                              const fv_onnx_value *b, const fv_onnx_value **larger) {
     if (a->array.rank != b->array.rank)
-        return fv_onnx_refuse(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
-                              b->array.rank);
+        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
+                             b->array.rank);
     *larger = has_one_place(&a->array) ? b : a;
-    return FV_OK;
+    bool fit = true, places = has_one_place(&a->array) || has_one_place(&b->array);
+    for (int axis = 1; axis < a->array.rank && fit; axis++)
+        fit =
+            (places && axis > 1) || fv_onnx_size(&a->array, axis) == fv_onnx_size(&b->array, axis);
+    return fit ? FV_OK
+               : fv_onnx_refuse(im,
+                                "its inputs have different sizes; they must be equal, or one have "
+                                "as many channels and one place");
 }
 
 /* add, multiply or maximum of two arrays. */
@@ -103,13 +110,14 @@ static fv_status by_channels(fv_onnx_import *im, const char *type, size_t count,
                         &a->layer);
 }
 
-/* The input line's y = (x scale - mean) / deviation takes up what normalises the samples. */
+/* The input line's y = (x scale - mean) / deviation takes up what normalises the samples, but not
+ * all that a model does. */
 static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count, const float *scale,
-                       const float *shift) {
+                       const float *shift, bool is_last) {
     fv_input_options *o = im->draft->nodes[0].options;
     bool one = scale && count == 1 && o->means == 0 && o->deviations == 0;
     if (x->array.layer != 0 || x->array.shared || x->readers != 1 || x->is_output || count > 4 ||
-        im->draft->count != 1 || (scale && shift))
+        im->draft->count != 1 || (scale && shift) || is_last)
         return false;
     for (size_t c = 0; scale && c < count; c++)
         if (scale[c] == 0 || !isfinite(scale[c]))
@@ -133,7 +141,7 @@ static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
 }
 
 /* Whether axis 1 is the channels of the layer. */
-static bool has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
     int count = a->rank >= 2 ? a->begin[2] - a->begin[1] : 0;
     bool last = a->rank >= 2 && fv_onnx_size(a, 1) == fv_onnx_shape(im, a->layer)->channels;
     for (int i = 0; last && i < count; i++)
@@ -143,12 +151,12 @@ static bool has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
 
 /* Joins the numbers to the layer that gives x; *joined false: it cannot be. */
 static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
-                             const float *scale, const float *shift, bool *joined) {
+                             const float *scale, const float *shift, bool is_last, bool *joined) {
     size_t channels = (size_t)fv_onnx_shape(im, x->array.layer)->channels;
     *joined = false;
-    if (count != 1 && (count != channels || !has_channels(im, &x->array)))
+    if (count != 1 && (count != channels || !fv_onnx_has_channels(im, &x->array)))
         return FV_OK;
-    *joined = join_input(im, x, count, scale, shift);
+    *joined = join_input(im, x, count, scale, shift, is_last);
     if (*joined)
         return FV_OK;
     float *scales = scale ? spread(scale, count, channels) : NULL;
@@ -164,7 +172,7 @@ static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t 
 fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
                               const float *scale, const float *shift, fv_onnx_value *out) {
     bool joined;
-    fv_status status = join_before(im, x, count, scale, shift, &joined);
+    fv_status status = join_before(im, x, count, scale, shift, out->is_output, &joined);
     if (status != FV_OK || joined) {
         fv_onnx_set_like(out, x, x->array.layer);
         return status;
@@ -255,6 +263,8 @@ typedef enum use { AS_THEY_ARE, NEGATED, INVERTED } use;
 static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_onnx_constant *c,
                                 bool multiply, use how, fv_onnx_value *out) {
     meeting m = meet(c, &x->array);
+    if (c->kind != FV_NUMBER_FLOAT)
+        return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
     if (m == NO_MEETING)
         return fv_onnx_refuse(im,
                               "its constants have other sizes than a sample (one for each of the "
@@ -289,7 +299,7 @@ static fv_status operands(fv_onnx_import *im, fv_onnx_value **a, fv_onnx_value *
     *constant = NULL;
     *first = false;
     if (!*a || !*b)
-        return fv_onnx_refuse(im, "it needs two inputs");
+        return fv_onnx_wrong(im, "it needs two inputs");
     if ((*a)->kind == FV_VALUE_CONSTANT) {
         *constant = &(*a)->constant;
         *a = *b;
@@ -311,13 +321,13 @@ static fv_status join_all(fv_onnx_import *im, const char *type, fv_onnx_value *o
     size_t count = im->node->input_count;
     bool multiply = strcmp(type, "multiply") == 0;
     if (!so_far)
-        return fv_onnx_refuse(im, "its first input is missing");
+        return fv_onnx_wrong(im, "its first input is missing");
     if (count == 1)
         fv_onnx_set_like(out, so_far, so_far->array.layer);
     for (size_t i = 1; i < count; i++) {
         fv_onnx_value *next = fv_onnx_in(im, i), *to = i + 1 == count ? out : &between[i % 2];
         if (!next)
-            return fv_onnx_refuse(im, "its input %zu is missing", i + 1);
+            return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
         fv_status status =
             next->kind == FV_VALUE_CONSTANT && so_far->kind == FV_VALUE_CONSTANT
                 ? fv_onnx_refuse(im, "several constants before an array")
@@ -393,7 +403,7 @@ fv_status fv_onnx_maximum(fv_onnx_import *im) {
     fv_onnx_value *so_far = fv_onnx_in(im, 0), between[2] = {fv_onnx_between(), fv_onnx_between()};
     size_t count = im->node->input_count;
     if (!so_far)
-        return fv_onnx_refuse(im, "its first input is missing");
+        return fv_onnx_wrong(im, "its first input is missing");
     if (count == 1)
         fv_onnx_set_like(fv_onnx_out(im, 0), so_far, so_far->array.layer);
     for (size_t i = 1; i < count; i++) {

@@ -11,7 +11,7 @@ static fv_status pool(fv_onnx_import *im, const char *type, bool average) {
     fv_onnx_value *in = fv_onnx_in_array(im, 0);
     fv_status status = in ? fv_onnx_read_window(im, in->array.rank - 2, &w) : fv_error_status();
     if (status == FV_OK && w.kernel[0] == 0)
-        status = fv_onnx_refuse(im, "kernel_shape is missing");
+        status = fv_onnx_wrong(im, "kernel_shape is missing");
     for (int i = 0; i < 3 && status == FV_OK; i++)
         if (w.dilation[i] > 1)
             status = fv_onnx_refuse(im, "dilations of a pool");
@@ -71,7 +71,7 @@ static fv_status global_pool(fv_onnx_import *im, const char *type) {
     if (!in)
         return fv_error_status();
     if (in->array.rank < 3)
-        return fv_onnx_refuse(im, "its input has no spatial axes");
+        return fv_onnx_wrong(im, "its input has no spatial axes");
     return pool_places(im, type, in, in->array.rank, fv_onnx_out(im, 0));
 }
 

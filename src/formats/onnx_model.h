@@ -75,7 +75,7 @@ typedef struct fv_onnx_model {
     fv_file file;
     fv_onnx_file *files; /* the first is the model */
     size_t file_count, file_capacity;
-    int64_t opset;
+    int64_t ir, opset;    /* versions of the format and of its operators; 0: not said */
     const char *producer; /* "" where not given */
     const char *classes;  /* metadata FV_CLASSES_KEY; NULL: none */
     fv_onnx_node *nodes;

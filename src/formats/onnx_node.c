@@ -4,16 +4,32 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-fv_status fv_onnx_refuse(const fv_onnx_import *im, const char *format, ...) {
+/* What fv_fail() does, with arguments. */
+static fv_status fail_with(fv_status status, const char *format, va_list values) {
     char reason[500];
-    va_list values;
-    va_start(values, format);
     vsnprintf(reason, sizeof reason, format, values);
-    va_end(values);
+    return fv_fail(status, "%s", reason);
+}
+
+fv_status fv_onnx_wrong(const fv_onnx_import *im, const char *format, ...) {
+    va_list values;
     (void)im;
-    return fv_fail(FV_UNSUPPORTED, "%s", reason);
+    va_start(values, format);
+    fv_status status = fail_with(FV_FORMAT, format, values);
+    va_end(values);
+    return status;
+}
+
+fv_status fv_onnx_refuse(const fv_onnx_import *im, const char *format, ...) {
+    va_list values;
+    (void)im;
+    va_start(values, format);
+    fv_status status = fail_with(FV_UNSUPPORTED, format, values);
+    va_end(values);
+    return status;
 }
 
 /* ---- Inputs and outputs --------------------------------------------------------------------- */
@@ -41,7 +57,7 @@ fv_onnx_value *fv_onnx_in_array(const fv_onnx_import *im, size_t i) {
                        "input",
                        value->name);
     else
-        fv_onnx_refuse(im, "its input %zu is missing", i + 1);
+        fv_onnx_wrong(im, "its input %zu is missing", i + 1);
     return NULL;
 }
 
@@ -53,7 +69,7 @@ const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i) 
         fv_onnx_refuse(im, "its input \"%.100s\" depends on the net's input, expected constants",
                        value->name);
     else
-        fv_onnx_refuse(im, "its input %zu is missing", i + 1);
+        fv_onnx_wrong(im, "its input %zu is missing", i + 1);
     return NULL;
 }
 
@@ -87,9 +103,20 @@ int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fall
     return attribute ? attribute->integer : fallback;
 }
 
+double fv_onnx_as_written(double number) {
+    char text[32];
+    for (int digits = 1; digits < 9 && (double)(float)number == number; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        double shorter = strtod(text, NULL);
+        if ((float)shorter == (float)number)
+            return shorter;
+    }
+    return number;
+}
+
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback) {
     const fv_onnx_attribute *attribute = fv_onnx_find(im->node, name);
-    return attribute ? (double)attribute->number : fallback;
+    return attribute ? fv_onnx_as_written((double)attribute->number) : fallback;
 }
 
 const char *fv_onnx_word(const fv_onnx_import *im, const char *name, const char *fallback) {
@@ -116,10 +143,10 @@ fv_status fv_onnx_list(const fv_onnx_import *im, const char *name, size_t input,
     if (!attribute && value->kind != FV_VALUE_CONSTANT)
         return fv_onnx_refuse(im, "%s is known only when the net runs", name);
     if (found > (size_t)most)
-        return fv_onnx_refuse(im, "%s has %zu numbers, at most %d are possible", name, found, most);
+        return fv_onnx_wrong(im, "%s has %zu numbers, at most %d are possible", name, found, most);
     for (size_t i = 0; i < found; i++) {
         if (attribute && !attribute->integers)
-            return fv_onnx_refuse(im, "%s holds no whole numbers", name);
+            return fv_onnx_wrong(im, "%s holds no whole numbers", name);
         double number = attribute ? 0 : fv_onnx_number(&value->constant, i);
         if (attribute)
             list[i] = attribute->integers[i];
@@ -141,14 +168,14 @@ fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t inpu
         return FV_OK;
     if (value->kind != FV_VALUE_CONSTANT || value->constant.count != 1)
         return fv_onnx_refuse(im, "%s is no constant number", name);
-    *number = fv_onnx_number(&value->constant, 0);
+    *number = fv_onnx_as_written(fv_onnx_number(&value->constant, 0));
     return FV_OK;
 }
 
 int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank) {
     if (axis >= -rank && axis < rank)
         return (int)(axis < 0 ? axis + rank : axis);
-    fv_onnx_refuse(im, "there is no axis %lld: its input has %d", (long long)axis, rank);
+    fv_onnx_wrong(im, "there is no axis %lld: its input has %d", (long long)axis, rank);
     return -1;
 }
 
@@ -166,7 +193,7 @@ fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int
         return status;
     if (*count < 0 || ends != *count || (axis_count >= 0 && axis_count != *count) ||
         (steps >= 0 && steps != *count))
-        return fv_onnx_refuse(im, "starts, ends, axes and steps have different lengths");
+        return fv_onnx_wrong(im, "starts, ends, axes and steps have different lengths");
     for (int i = 0; i < *count; i++) {
         int axis = fv_onnx_axis(im, axis_count >= 0 ? axes[i] : i, rank);
         if (axis < 0)
@@ -174,7 +201,7 @@ fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int
         axes[i] = axis;
         step[i] = steps >= 0 ? step[i] : 1;
         if (step[i] == 0 || step[i] > INT32_MAX || step[i] < -INT32_MAX)
-            return fv_onnx_refuse(im, "a step is 0 or too large");
+            return fv_onnx_wrong(im, "a step is 0 or too large");
     }
     return FV_OK;
 }

@@ -152,7 +152,7 @@ typedef struct tensor_parts {
     const unsigned char *raw, *packed; /* packed: float_data or double_data in one piece */
     size_t raw_size, packed_size;
     int typed; /* the field that numbers came in; 0: none */
-    bool has_raw, external;
+    bool has_raw, external, segmented;
     const char *location;
     int64_t offset, length; /* -1: not said */
 } tensor_parts;
@@ -203,8 +203,8 @@ static fv_status add_typed(fv_onnx_model *model, message *m, tensor_parts *parts
 }
 
 static fv_status decimal(const char *string, int64_t *value) {
-    *value = 0;
-    for (const char *c = string; *c; c++) {
+    *value = string[0] ? 0 : -1;
+    for (const char *c = string; *c || *value < 0; c++) {
         if (*c < '0' || *c > '9' || *value > (INT64_MAX - 9) / 10)
             return fv_fail(FV_FORMAT, "external data: \"%.40s\" is no number of bytes", string);
         *value = 10 * *value + (*c - '0');
@@ -260,7 +260,8 @@ static fv_status read_part(fv_onnx_model *model, message *m, fv_onnx_tensor *t,
         parts->external = where == fv_onnx_TensorProto_DataLocation_EXTERNAL;
         return status;
     case fv_onnx_TensorProto_segment_tag:
-        return fv_fail(FV_UNSUPPORTED, "a tensor comes in segments, which nobody writes");
+        parts->segmented = true;
+        return skip(m);
     default:
         return skip(m);
     }
@@ -322,7 +323,12 @@ static fv_status read_tensor(fv_onnx_model *model, message *m, fv_onnx_tensor *t
     while (next(&part, &status))
         status = read_part(model, &part, t, &parts);
     if (status != FV_OK)
-        return status;
+        return fv_fail_in(status, "tensor \"%.100s\"", t->name);
+    if (parts.segmented)
+        return fv_fail(FV_UNSUPPORTED, "tensor \"%.100s\" comes in segments, which are not read",
+                       t->name);
+    if (parts.has_raw + parts.external + (parts.typed != 0) > 1)
+        return refuse_parts(t, "its numbers are there twice");
     if (parts.dims.count > FV_ONNX_RANK)
         return refuse_parts(t, "it has more than 8 axes");
     if (fv_onnx_width(t->type) == 0)
@@ -438,6 +444,10 @@ static fv_status read_node(fv_onnx_model *model, message *m, fv_onnx_node *n) {
             status = skip(&part);
         }
     }
+    if (status == FV_OK && n->op[0] == 0)
+        status = fv_fail(FV_FORMAT, "it has no operator");
+    if (status == FV_OK && n->output_count == 0)
+        status = fv_fail(FV_FORMAT, "it has no output");
     return status == FV_OK ? FV_OK : fv_fail_in(status, "node \"%.100s\" (%.40s)", n->name, n->op);
 }
 
@@ -521,6 +531,13 @@ static void *add_item(fv_onnx_model *model, void *items, size_t *count, size_t *
     return grown;
 }
 
+static fv_status read_initializer(fv_onnx_model *model, message *m, fv_onnx_tensor *t) {
+    fv_status status = read_tensor(model, m, t);
+    if (status == FV_OK && t->name[0] == 0)
+        return fv_fail(FV_FORMAT, "an initialiser has no name");
+    return status;
+}
+
 static fv_status read_graph_field(fv_onnx_model *model, message *m) {
     void *grown;
     switch (m->tag) {
@@ -534,7 +551,7 @@ static fv_status read_graph_field(fv_onnx_model *model, message *m) {
         grown = add_item(model, model->tensors, &model->tensor_count, &model->tensor_capacity,
                          sizeof *model->tensors);
         model->tensors = grown ? grown : model->tensors;
-        return grown ? read_tensor(model, m, &model->tensors[model->tensor_count - 1])
+        return grown ? read_initializer(model, m, &model->tensors[model->tensor_count - 1])
                      : fv_error_status();
     case fv_onnx_GraphProto_input_tag:
         grown = add_item(model, model->inputs, &model->input_count, &model->input_capacity,
@@ -608,6 +625,9 @@ static fv_status read_model(fv_onnx_model *model) {
         case fv_onnx_ModelProto_graph_tag:
             graph = true;
             status = read_graph(model, &m);
+            break;
+        case fv_onnx_ModelProto_ir_version_tag:
+            status = integer(&m, &model->ir);
             break;
         case fv_onnx_ModelProto_opset_import_tag:
             status = read_opset(model, &m);
