@@ -71,7 +71,7 @@ fv_status fv_onnx_gelu(fv_onnx_import *im) {
     if (!x)
         return fv_error_status();
     if (!by_tanh && strcmp(how, "none") != 0)
-        return fv_onnx_refuse(im, "approximate is \"%.40s\", expected none or tanh", how);
+        return fv_onnx_wrong(im, "approximate is \"%.40s\", expected none or tanh", how);
     return fv_onnx_activate(im, x, by_tanh ? FV_GELU_TANH : FV_GELU, 0, fv_onnx_out(im, 0));
 }
 

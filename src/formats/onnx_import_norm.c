@@ -54,8 +54,8 @@ static const fv_onnx_constant *constants(const fv_onnx_import *im, size_t i, int
     const fv_onnx_constant *c = fv_onnx_in_constant(im, i);
     if (!c || (count > 0 && c->count == (size_t)count))
         return c;
-    fv_onnx_refuse(im, "its input %zu has %zu numbers, expected %lld", i + 1, c->count,
-                   (long long)count);
+    fv_onnx_wrong(im, "its input %zu has %zu numbers, expected %lld", i + 1, c->count,
+                  (long long)count);
     return NULL;
 }
 
@@ -85,7 +85,7 @@ static fv_status check_outputs(const fv_onnx_import *im) {
         if (out && out->readers > 0)
             return fv_onnx_refuse(im, "its output %zu is read", i + 1);
     }
-    return fv_onnx_out(im, 0) ? FV_OK : fv_onnx_refuse(im, "it has no output");
+    return fv_onnx_out(im, 0) ? FV_OK : fv_onnx_wrong(im, "it has no output");
 }
 
 /* ---- By statistics that are fixed ----------------------------------------------------------- */
@@ -246,8 +246,8 @@ fv_status fv_onnx_group_norm(fv_onnx_import *im) {
     if (channels < 0)
         return fv_error_status();
     if (groups < 1 || groups > channels || channels % groups != 0)
-        return fv_onnx_refuse(im, "its %lld groups do not divide its %d channels",
-                              (long long)groups, channels);
+        return fv_onnx_wrong(im, "its %lld groups do not divide its %d channels", (long long)groups,
+                             channels);
     int64_t count = im->model->opset < 21 ? groups : channels;
     const fv_onnx_constant *scale = constants(im, 1, count);
     const fv_onnx_constant *bias = scale ? constants(im, 2, count) : NULL;
@@ -385,8 +385,10 @@ fv_status fv_onnx_lrn(fv_onnx_import *im) {
     int64_t size = fv_onnx_integer(im, "size", 0);
     if (!x)
         return fv_error_status();
-    if (size < 1 || size > INT32_MAX || options.alpha == 0 || options.beta == 0 || options.k == 0)
-        return fv_onnx_refuse(im, "its size, alpha, beta or bias is 0");
+    if (size < 1 || size > INT32_MAX)
+        return fv_onnx_wrong(im, "its size is %lld", (long long)size);
+    if (options.alpha == 0 || options.beta == 0 || options.k == 0)
+        return fv_onnx_refuse(im, "its alpha, beta or bias is 0");
     options.size = (int)size;
     return channels_of(im, &x->array) < 0
                ? fv_error_status()
