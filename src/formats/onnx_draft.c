@@ -56,7 +56,8 @@ static const char *find_name(const fv_onnx_import *im, char name[FV_NAME_SIZE]) 
         return name;
     const char *output = node->output_count > 0 ? node->outputs[0] : "";
     bool number = output[strspn(output, "0123456789")] == 0; /* as older exporters call values */
-    if (!number && clean(output, strlen(output), name) && fv_net_find(im->draft, name) < 0)
+    size_t size = im->keeps_norms ? strcspn(output, ":") : strlen(output); /* fovea: LAYER:WORD */
+    if (!number && clean(output, size, name) && fv_net_find(im->draft, name) < 0)
         return name;
     if (clean(node->name, strlen(node->name), name) && fv_net_find(im->draft, name) < 0)
         return name;

@@ -407,6 +407,22 @@ static fv_net *read_draft(fv_onnx_import *im, const char *const *settings, int c
 
 /* ---- The walk ------------------------------------------------------------------------------- */
 
+/* Reckons what depends on constants alone, so that formulas find their numbers before their first
+ * node is imported. */
+static fv_status fold_constants(fv_onnx_import *im, const bool *needed) {
+    for (size_t i = 0; i < im->model->node_count; i++) {
+        im->node = &im->model->nodes[i];
+        im->node_number = (int)i;
+        bool of_sizes = strcmp(im->node->op, "Shape") == 0 || strcmp(im->node->op, "Size") == 0;
+        if (!needed[i] || of_sizes || fv_onnx_integer(im, "broadcast", 0) != 0)
+            continue;
+        fv_status status = fv_onnx_fold(im, &im->done[i]);
+        if (status != FV_OK)
+            return fail_at(im->node, status);
+    }
+    return FV_OK;
+}
+
 static fv_status import_nodes(fv_onnx_import *im, const bool *needed) {
     for (size_t i = 0; i < im->model->node_count; i++) {
         if (!needed[i] || im->done[i])
@@ -459,6 +475,8 @@ static fv_status import_graph(fv_onnx_import *im, const char *const *settings, i
         status = find_needed(im, needed);
     if (status == FV_OK)
         status = add_input(im, input);
+    if (status == FV_OK)
+        status = fold_constants(im, needed);
     if (status == FV_OK)
         status = import_nodes(im, needed);
     return status == FV_OK ? add_outputs(im) : status;
