@@ -494,7 +494,7 @@ static fv_net *import(fv_onnx_model *model, const char *const *settings, int cou
     const char **rest = fv_alloc((size_t)count, sizeof *rest);
     int rest_count = 0;
     fv_net *net = NULL;
-    im.keeps_norms = strcmp(model->producer, "fovea") == 0;
+    im.is_own = strcmp(model->producer, "fovea") == 0;
     fv_status status =
         im.draft && rest ? import_graph(&im, settings, count, rest, &rest_count) : FV_MEMORY;
     if (status != FV_OK)

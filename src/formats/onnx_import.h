@@ -71,10 +71,10 @@ typedef struct fv_onnx_import {
     fv_lookup names; /* of the values */
     fv_onnx_weight *weights;
     size_t weight_count, weight_capacity;
-    size_t given;             /* numbers of all weights */
-    size_t folded;            /* numbers of all constants that were reckoned */
-    bool keeps_norms;         /* batch_norm layers stay: the model was written by fovea */
-    bool *done;               /* of the nodes: another's pattern has taken it up */
+    size_t given;  /* numbers of all weights */
+    size_t folded; /* numbers of all constants that were reckoned */
+    bool is_own;   /* written by fovea: layers come back as they were, and batch_norm layers stay */
+    bool *done;    /* of the nodes: another's pattern has taken it up */
     const fv_onnx_node *node; /* which is being imported, and its number */
     int node_number;
 } fv_onnx_import;
