@@ -228,6 +228,8 @@ typedef struct fv_onnx_window {
     int kernel[3], stride[3], dilation[3], pad[3][2];
     fv_padding padding;
 } fv_onnx_window;
+/* Sizes as options have them: one that all axes have once, none where that is `fallback`. */
+void fv_onnx_shorten(int sizes[3], int rank, int fallback);
 fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window *window);
 
 /* ---- Operators ------------------------------------------------------------------------------ */

@@ -26,8 +26,11 @@ static fv_status pool(fv_onnx_import *im, const char *type, bool average) {
     o.count_include_pad = average && fv_onnx_integer(im, "count_include_pad", 0) != 0;
     memcpy(o.size, w.kernel, sizeof o.size);
     memcpy(o.pad, w.pad, sizeof o.pad);
-    for (int i = 0; i < in->array.rank - 2; i++)
-        o.stride[i] = w.stride[i];
+    if (memcmp(w.stride, w.kernel, sizeof w.stride) != 0) {
+        memcpy(o.stride, w.stride, sizeof o.stride);
+        fv_onnx_shorten(o.stride, in->array.rank - 2, 0);
+    }
+    fv_onnx_shorten(o.size, in->array.rank - 2, 0);
     status = fv_onnx_add1(im, type, x, &o, &layer);
     return status == FV_OK ? fv_onnx_set_standard(im, fv_onnx_out(im, 0), layer, in->array.rank)
                            : status;
