@@ -130,13 +130,27 @@ static bool same_shape(const fv_shape *x, const fv_shape *y) {
     return same;
 }
 
+/* A layer that puts numbers in order: that which is there already, if several want the same. */
+static fv_status add_once(fv_onnx_import *im, const char *type, const void *options,
+                          fv_tensor *layer) {
+    for (int n = *layer + 1; n < im->draft->count; n++) {
+        const fv_node *node = &im->draft->nodes[n];
+        if (strcmp(node->type->name, type) == 0 && node->inputs[0] == *layer &&
+            (!options || memcmp(node->options, options, node->type->options_size) == 0)) {
+            *layer = n;
+            return FV_OK;
+        }
+    }
+    return fv_onnx_add1(im, type, *layer, options, layer);
+}
+
 /* The same numbers under another shape. */
 static fv_status view(fv_onnx_import *im, fv_tensor *layer, const fv_shape *shape) {
     if (same_shape(fv_onnx_shape(im, *layer), shape))
         return FV_OK;
     if (shape->rank == 0)
-        return fv_onnx_add1(im, "flatten", *layer, NULL, layer);
-    return fv_onnx_add1(im, "reshape", *layer, &(fv_reshape_options){.shape = *shape}, layer);
+        return add_once(im, "flatten", NULL, layer);
+    return add_once(im, "reshape", &(fv_reshape_options){.shape = *shape}, layer);
 }
 
 /* Runs of factors that stay together on their way to another order. */
@@ -223,7 +237,7 @@ static fv_status move_blocks(fv_onnx_import *im, const blocks *b, fv_onnx_array 
                                   "fixed sizes: --set NAME=SIZE)");
     fv_status status = view(im, &a->layer, &shape);
     if (status == FV_OK)
-        status = fv_onnx_add1(im, "permute", a->layer, &options, &a->layer);
+        status = add_once(im, "permute", &options, &a->layer);
     memcpy(a->order, order, (size_t)count * sizeof order[0]);
     return status;
 }
