@@ -315,11 +315,14 @@ static fv_status add_outputs(fv_onnx_import *im) {
         const char *name = model->outputs[i].name;
         const fv_onnx_value *value = &im->values[fv_lookup_find(&im->names, name)];
         fv_tensor layer;
-        if (value->kind != FV_VALUE_ARRAY || value->array.layer == 0)
-            return fv_fail(FV_UNSUPPORTED, "its output \"%.100s\" is %s: there is nothing to run",
-                           name, value->kind == FV_VALUE_ARRAY ? "its input" : "a constant");
+        if (value->kind != FV_VALUE_ARRAY)
+            return fv_fail(FV_UNSUPPORTED,
+                           "its output \"%.100s\" is a constant: there is nothing to run", name);
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
+        if (status == FV_OK && layer == 0)
+            return fv_fail(FV_UNSUPPORTED,
+                           "its output \"%.100s\" is its input: there is nothing to run", name);
         if (status == FV_OK && model->output_count > 1)
             status = fv_onnx_rename(im, layer, name);
         if (status != FV_OK)
