@@ -316,13 +316,11 @@ static fv_status add_outputs(fv_onnx_import *im) {
         const fv_onnx_value *value = &im->values[fv_lookup_find(&im->names, name)];
         fv_tensor layer;
         if (value->kind != FV_VALUE_ARRAY)
-            return fv_fail(FV_UNSUPPORTED,
-                           "its output \"%.100s\" is a constant: there is nothing to run", name);
+            return fv_fail(FV_UNSUPPORTED, "its output \"%.100s\" is a constant", name);
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
         if (status == FV_OK && layer == 0)
-            return fv_fail(FV_UNSUPPORTED,
-                           "its output \"%.100s\" is its input: there is nothing to run", name);
+            status = fv_fail(FV_UNSUPPORTED, "it is the input: there is nothing to run");
         if (status == FV_OK && model->output_count > 1)
             status = fv_onnx_rename(im, layer, name);
         if (status != FV_OK)
@@ -409,6 +407,22 @@ static fv_net *read_draft(fv_onnx_import *im, const char *const *settings, int c
 
 /* ---- The walk ------------------------------------------------------------------------------- */
 
+/* Reckons what depends on constants alone, so that formulas find their numbers before their first
+ * node is imported. */
+static fv_status fold_constants(fv_onnx_import *im, const bool *needed) {
+    for (size_t i = 0; i < im->model->node_count; i++) {
+        im->node = &im->model->nodes[i];
+        im->node_number = (int)i;
+        bool of_sizes = strcmp(im->node->op, "Shape") == 0 || strcmp(im->node->op, "Size") == 0;
+        if (!needed[i] || of_sizes || fv_onnx_integer(im, "broadcast", 0) != 0)
+            continue;
+        fv_status status = fv_onnx_fold(im, &im->done[i]);
+        if (status != FV_OK)
+            return fail_at(im->node, status);
+    }
+    return FV_OK;
+}
+
 static fv_status import_nodes(fv_onnx_import *im, const bool *needed) {
     for (size_t i = 0; i < im->model->node_count; i++) {
         if (!needed[i] || im->done[i])
@@ -462,6 +476,8 @@ static fv_status import_graph(fv_onnx_import *im, const char *const *settings, i
     if (status == FV_OK)
         status = add_input(im, input);
     if (status == FV_OK)
+        status = fold_constants(im, needed);
+    if (status == FV_OK)
         status = import_nodes(im, needed);
     return status == FV_OK ? add_outputs(im) : status;
 }
@@ -478,7 +494,7 @@ static fv_net *import(fv_onnx_model *model, const char *const *settings, int cou
     const char **rest = fv_alloc((size_t)count, sizeof *rest);
     int rest_count = 0;
     fv_net *net = NULL;
-    im.keeps_norms = strcmp(model->producer, "fovea") == 0;
+    im.is_own = strcmp(model->producer, "fovea") == 0;
     fv_status status =
         im.draft && rest ? import_graph(&im, settings, count, rest, &rest_count) : FV_MEMORY;
     if (status != FV_OK)

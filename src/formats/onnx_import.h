@@ -71,10 +71,10 @@ typedef struct fv_onnx_import {
     fv_lookup names; /* of the values */
     fv_onnx_weight *weights;
     size_t weight_count, weight_capacity;
-    size_t given;             /* numbers of all weights */
-    size_t folded;            /* numbers of all constants that were reckoned */
-    bool keeps_norms;         /* batch_norm layers stay: the model was written by fovea */
-    bool *done;               /* of the nodes: another's pattern has taken it up */
+    size_t given;  /* numbers of all weights */
+    size_t folded; /* numbers of all constants that were reckoned */
+    bool is_own;   /* written by fovea: layers come back as they were, and batch_norm layers stay */
+    bool *done;    /* of the nodes: another's pattern has taken it up */
     const fv_onnx_node *node; /* which is being imported, and its number */
     int node_number;
 } fv_onnx_import;
@@ -228,6 +228,8 @@ typedef struct fv_onnx_window {
     int kernel[3], stride[3], dilation[3], pad[3][2];
     fv_padding padding;
 } fv_onnx_window;
+/* Sizes as options have them: one that all axes have once, none where that is `fallback`. */
+void fv_onnx_shorten(int sizes[3], int rank, int fallback);
 fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window *window);
 
 /* ---- Operators ------------------------------------------------------------------------------ */

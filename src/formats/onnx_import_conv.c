@@ -43,6 +43,15 @@ static fv_status padding_of(const fv_onnx_import *im, fv_padding *padding) {
                          word);
 }
 
+void fv_onnx_shorten(int sizes[3], int rank, int fallback) {
+    for (int i = 1; i < rank; i++)
+        if (sizes[i] != sizes[0])
+            return;
+    const int all = sizes[0];
+    memset(sizes, 0, 3 * sizeof *sizes);
+    sizes[0] = all == fallback ? 0 : all;
+}
+
 fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window *w) {
     int pads[6] = {0};
     *w = (fv_onnx_window){0};
@@ -85,6 +94,8 @@ static fv_status kernel_window(const fv_onnx_import *im, const fv_onnx_value *x,
                                      "empty");
         w->kernel[i] = (int)cells;
     }
+    fv_onnx_shorten(w->stride, rank, 1);
+    fv_onnx_shorten(w->dilation, rank, 1);
     return FV_OK;
 }
 
@@ -115,8 +126,10 @@ static fv_status finish(fv_onnx_import *im, fv_tensor layer, int rank,
 
 static fv_status add_conv(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor x, int64_t filters,
                           int64_t groups, bool bias, fv_tensor *layer) {
-    fv_conv_options o = {
-        .filters = (int)filters, .groups = (int)groups, .padding = w->padding, .no_bias = !bias};
+    fv_conv_options o = {.filters = (int)filters,
+                         .groups = groups > 1 ? (int)groups : 0,
+                         .padding = w->padding,
+                         .no_bias = !bias};
     memcpy(o.kernel, w->kernel, sizeof o.kernel);
     memcpy(o.stride, w->stride, sizeof o.stride);
     memcpy(o.dilation, w->dilation, sizeof o.dilation);
@@ -126,8 +139,9 @@ static fv_status add_conv(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor
 
 static fv_status add_depthwise(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor x,
                                int64_t multiplier, bool bias, fv_tensor *layer) {
-    fv_depthwise_conv_options o = {
-        .multiplier = (int)multiplier, .padding = w->padding, .no_bias = !bias};
+    fv_depthwise_conv_options o = {.multiplier = multiplier > 1 ? (int)multiplier : 0,
+                                   .padding = w->padding,
+                                   .no_bias = !bias};
     memcpy(o.kernel, w->kernel, sizeof o.kernel);
     memcpy(o.stride, w->stride, sizeof o.stride);
     memcpy(o.dilation, w->dilation, sizeof o.dilation);
@@ -175,10 +189,10 @@ static fv_status fit_output(const fv_onnx_import *im, const fv_shape *input, fv_
     for (int i = 0; i < input->rank; i++) {
         if (input->size[i] == FV_ANY && wanted[i] > 0)
             return fv_onnx_refuse(im, "output_shape for an input whose size varies");
-        int64_t n = input->size[i], stride = w->stride[i];
+        int64_t n = input->size[i], stride = fv_size_at(w->stride, i, 1);
         int64_t size = wanted[i] > 0 ? wanted[i] : n * stride;
         int64_t total = stride * (n - 1) + output_pad[i] +
-                        (int64_t)w->dilation[i] * (w->kernel[i] - 1) + 1 - size;
+                        (int64_t)fv_size_at(w->dilation, i, 1) * (w->kernel[i] - 1) + 1 - size;
         if (total > INT_MAX || total < -INT_MAX)
             return fv_onnx_refuse(im, "its sizes are too large");
         output_pad[i] += total < 0 ? (int)-total : 0;
@@ -214,8 +228,9 @@ fv_status fv_onnx_conv_transpose(fv_onnx_import *im) {
                              "has %lld",
                              (long long)weight->size[0], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters * groups, &status);
-    fv_conv_transpose_options o = {
-        .filters = (int)(filters * groups), .groups = (int)groups, .no_bias = !bias};
+    fv_conv_transpose_options o = {.filters = (int)(filters * groups),
+                                   .groups = groups > 1 ? (int)groups : 0,
+                                   .no_bias = !bias};
     memcpy(o.kernel, w.kernel, sizeof o.kernel);
     memcpy(o.stride, w.stride, sizeof o.stride);
     memcpy(o.dilation, w.dilation, sizeof o.dilation);
@@ -358,13 +373,11 @@ fv_status fv_onnx_gemm(fv_onnx_import *im) {
 static fv_status multiply_last(fv_onnx_import *im, const fv_onnx_value *in, const matrix *m) {
     int axes[FV_ONNX_RANK], count, rank = in->array.rank;
     fv_tensor x, layer;
-    fv_onnx_window w = {.kernel = {1, 1, 1}, .stride = {1, 1, 1}, .dilation = {1, 1, 1}};
+    fv_onnx_window w = {.kernel = {1}};
     fv_status status = fv_onnx_arrange_last(im, &in->array, rank - 1, axes, &count, &x);
     if (status == FV_OK && (size_t)fv_onnx_shape(im, x)->channels != m->inputs)
         status = fv_onnx_wrong(im, "its matrix has %zu rows, and its input's last axis %d",
                                m->inputs, fv_onnx_shape(im, x)->channels);
-    for (int i = fv_onnx_shape(im, x)->rank; i < 3; i++)
-        w.kernel[i] = w.stride[i] = w.dilation[i] = 0;
     if (status == FV_OK)
         status = add_conv(im, &w, x, (int64_t)m->outputs, 1, false, &layer);
     if (status == FV_OK)

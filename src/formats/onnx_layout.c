@@ -141,22 +141,18 @@ static fv_status view(fv_onnx_import *im, fv_tensor *layer, const fv_shape *shap
 /* Runs of factors that stay together on their way to another order. */
 typedef struct runs {
     int count;
-    int size[FV_ONNX_FACTORS];  /* product of the factors */
-    int first[FV_ONNX_FACTORS]; /* place of the run's first factor in the new order */
+    int begin[FV_ONNX_FACTORS + 1]; /* place of the run's first factor in memory */
+    int first[FV_ONNX_FACTORS];     /* and in the new order */
 } runs;
 
 static runs find_runs(const fv_onnx_array *a, const int *place_of) {
     runs r = {0};
-    for (int i = 0; i < a->count; i++) {
-        int f = a->order[i];
-        if (i > 0 && place_of[f] == place_of[a->order[i - 1]] + 1) {
-            const int both[] = {r.size[r.count - 1], a->factor[f]};
-            r.size[r.count - 1] = product(both, 2);
-        } else {
-            r.size[r.count] = a->factor[f];
-            r.first[r.count++] = place_of[f];
+    for (int i = 0; i < a->count; i++)
+        if (i == 0 || place_of[a->order[i]] != place_of[a->order[i - 1]] + 1) {
+            r.begin[r.count] = i;
+            r.first[r.count++] = place_of[a->order[i]];
         }
-    }
+    r.begin[r.count] = a->count;
     return r;
 }
 
@@ -172,29 +168,80 @@ static int run_at(const runs *r, int i) {
     return 0;
 }
 
-/* Moves numbers so that the factors lie in the order wanted[]. */
-static fv_status move(fv_onnx_import *im, const fv_onnx_array *a, const int *wanted,
-                      fv_tensor *layer) {
-    int place_of[FV_ONNX_FACTORS];
+/* Blocks of factors, behind one another in memory, and the order in which they are wanted. */
+typedef struct blocks {
+    int count; /* at most 4, as many as axes that a layer permutes */
+    int begin[5];
+    int wanted[4];
+} blocks;
+
+/* All runs at once if they are few; else one to its place, the runs that stood there behind it: any
+ * order is reached by such moves. */
+static blocks next_move(const runs *r) {
+    blocks b = {0};
+    if (r->count <= 4) {
+        b.count = r->count;
+        memcpy(b.begin, r->begin, (size_t)(r->count + 1) * sizeof b.begin[0]);
+        for (int i = 0; i < r->count; i++)
+            b.wanted[i] = run_at(r, i);
+        return b;
+    }
+    int to = 0;
+    while (run_at(r, to) == to)
+        to++;
+    int from = run_at(r, to);
+    const int ends[] = {0, r->begin[to], r->begin[from], r->begin[from + 1], r->begin[r->count]};
+    for (int i = 0; i < 4; i++)
+        if (ends[i] < ends[i + 1]) {
+            b.begin[b.count] = ends[i];
+            b.wanted[b.count] = b.count;
+            b.begin[++b.count] = ends[i + 1];
+        }
+    int moved = to > 0; /* the block that changes places with the one behind it */
+    b.wanted[moved] = moved + 1;
+    b.wanted[moved + 1] = moved;
+    return b;
+}
+
+/* Moves the blocks by a layer. */
+static fv_status move_blocks(fv_onnx_import *im, const blocks *b, fv_onnx_array *a) {
+    fv_shape shape = {.rank = b->count - 1};
+    fv_permute_options options = {.count = b->count};
+    int order[FV_ONNX_FACTORS], count = 0, sizes[FV_ONNX_FACTORS];
     for (int i = 0; i < a->count; i++)
+        sizes[i] = a->factor[a->order[i]];
+    for (int i = 0; i < b->count; i++) {
+        int size = product(sizes + b->begin[i], b->begin[i + 1] - b->begin[i]), w = b->wanted[i];
+        *(i + 1 < b->count ? &shape.size[i] : &shape.channels) = size;
+        options.axes[i] = w + 1;
+        for (int k = b->begin[w]; k < b->begin[w + 1]; k++)
+            order[count++] = a->order[k];
+    }
+    if (shape.channels <= 0)
+        return fv_onnx_refuse(im, "the order of an axis whose size varies changes (give the input "
+                                  "fixed sizes: --set NAME=SIZE)");
+    fv_status status = view(im, &a->layer, &shape);
+    if (status == FV_OK)
+        status = fv_onnx_add1(im, "permute", a->layer, &options, &a->layer);
+    memcpy(a->order, order, (size_t)count * sizeof order[0]);
+    return status;
+}
+
+/* Moves numbers so that the factors lie in the order wanted[]. */
+static fv_status move(fv_onnx_import *im, const fv_onnx_array *array, const int *wanted,
+                      fv_tensor *layer) {
+    int place_of[FV_ONNX_FACTORS] = {0};
+    fv_onnx_array a = *array;
+    for (int i = 0; i < a.count; i++)
         place_of[wanted[i]] = i;
-    runs r = find_runs(a, place_of);
-    *layer = a->layer;
-    if (r.count < 2)
-        return FV_OK;
-    if (r.count > 4)
-        return fv_onnx_refuse(im, "its input must be transposed in more than four axes at a time");
-    fv_shape shape = {.rank = r.count - 1, .channels = r.size[r.count - 1]};
-    fv_permute_options options = {.count = r.count};
-    for (int i = 0; i < r.count - 1; i++)
-        shape.size[i] = r.size[i];
-    for (int i = 0; i < r.count; i++)
-        options.axes[i] = run_at(&r, i) + 1;
-    fv_status status = shape.channels <= 0
-                           ? fv_onnx_refuse(im, "the order of an axis whose size varies changes "
-                                                "(give the input fixed sizes: --set NAME=SIZE)")
-                           : view(im, layer, &shape);
-    return status == FV_OK ? fv_onnx_add1(im, "permute", *layer, &options, layer) : status;
+    fv_status status = FV_OK;
+    for (runs r = find_runs(&a, place_of); r.count > 1 && status == FV_OK;
+         r = find_runs(&a, place_of)) {
+        const blocks b = next_move(&r);
+        status = move_blocks(im, &b, &a);
+    }
+    *layer = a.layer;
+    return status;
 }
 
 fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *a, int count, const int *axes,

@@ -157,26 +157,29 @@ static const fv_onnx_node *open_node(const fv_onnx_match *m, int value) {
     return standard && node->output_values[0] == value ? node : NULL;
 }
 
+/* Whether the operator may be the formula's, apart from its alternatives. */
+static bool may_be(const char *formula, const char *op) {
+    return is_operator(formula, op) || (is_operator(formula, "Mul") && strcmp(op, "Div") == 0) ||
+           (is_operator(formula, "Clip6") && strcmp(op, "Clip") == 0);
+}
+
+/* Leaves the match as it was where there is none. */
 static bool match_operator(fv_onnx_match *m, const char *formula, int value) {
     static const char *const either[] = {"Add", "Mul", "Max"}; /* order of their inputs */
     const fv_onnx_node *node = open_node(m, value);
+    if (!node || !may_be(formula, node->op))
+        return false;
     const fv_onnx_match before = *m;
-    bool swaps = false;
-    if (!node)
-        return false;
     int number = m->im->values[value].producer;
-    if (is_operator(formula, "Mul") && strcmp(node->op, "Div") == 0)
-        return match_division(m, formula, node) && add_node(m, number);
-    if (!is_operator(formula, is_operator(formula, "Clip6") && strcmp(node->op, "Clip") == 0
-                                  ? "Clip6"
-                                  : node->op))
-        return false;
+    bool swaps = false, divides = is_operator(formula, "Mul") && strcmp(node->op, "Div") == 0;
     for (size_t i = 0; i < sizeof either / sizeof either[0]; i++)
         swaps = swaps || strcmp(either[i], node->op) == 0;
     for (int swapped = 0; swapped <= swaps; swapped++) {
-        *m = before;
-        if (match_inputs(m, formula, node, swapped) && add_node(m, number))
+        bool found =
+            divides ? match_division(m, formula, node) : match_inputs(m, formula, node, swapped);
+        if (found && add_node(m, number))
             return true;
+        *m = before;
     }
     return false;
 }
@@ -207,11 +210,9 @@ static bool match_one(fv_onnx_match *m, const char *formula, int value) {
 
 /* The first of the alternatives that there is. */
 static bool match_any(fv_onnx_match *m, const char *formula, int value) {
-    const fv_onnx_match before = *m;
     for (; value >= 0; formula++) {
         if (match_one(m, formula, value))
             return true;
-        *m = before;
         formula = end_of(formula);
         if (*formula != '|')
             return false;
@@ -248,9 +249,13 @@ static bool are_inner(const fv_onnx_match *m, int root) {
 bool fv_onnx_match_formula(const fv_onnx_import *im, const char *formula, int x, int root,
                            fv_onnx_match *m) {
     const fv_onnx_node *node = &im->model->nodes[root];
+    const char *first = formula;
+    while (!may_be(first, node->op) && *(first = end_of(first)) == '|')
+        first++;
+    if (!*first || node->output_count == 0)
+        return false;
     *m = (fv_onnx_match){.im = im, .x = x};
-    if (node->output_count == 0 || !match_any(m, formula, node->output_values[0]) ||
-        !are_inner(m, root))
+    if (!match_any(m, formula, node->output_values[0]) || !are_inner(m, root))
         return false;
     for (int i = 0; i < m->count; i++)
         if (m->nodes[i] == im->node_number)

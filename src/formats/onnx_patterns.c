@@ -98,6 +98,28 @@ static fv_status make_rms_norm(fv_onnx_import *im, const fv_onnx_match *m, fv_ac
                : FV_OK;
 }
 
+/* x / sqrt(sum of x^2 + e) = x / sqrt(mean of x^2 + e / n) / sqrt(n) */
+static fv_status make_sum_norm(fv_onnx_import *im, const fv_onnx_match *m, fv_activation none,
+                               bool *made) {
+    const fv_onnx_value *x = &im->values[m->x];
+    fv_onnx_value *out = fv_onnx_out(im, 0);
+    double least;
+    int axis = reduced_axis(m, &x->array);
+    (void)none;
+    *made = number_of(m, 'e', &least) && least > 0 && axis > 0;
+    if (!*made)
+        return FV_OK;
+    size_t count = (size_t)fv_onnx_size(&x->array, axis);
+    const fv_rms_norm_options options = {.epsilon = least / (double)count};
+    fv_status status = fv_onnx_add_on_axis(im, x, axis, "rms_norm", &options, NULL, NULL, out);
+    if (status != FV_OK)
+        return status;
+    float *scale = fv_alloc(count, sizeof *scale);
+    for (size_t i = 0; scale && i < count; i++)
+        scale[i] = (float)(1 / sqrt((double)count));
+    return fv_onnx_give(im, out->array.layer, "weight", count, scale);
+}
+
 /* Letter e bounds the sum of squares from below, l its root; without either nothing does, and the
  * smallest epsilon keeps 0 / 0 at 0. */
 static fv_status make_l2_normalize(fv_onnx_import *im, const fv_onnx_match *m, fv_activation none,
@@ -201,7 +223,7 @@ static bool is_subsample(const fv_onnx_import *im, const fv_onnx_value *x, const
     const fv_onnx_constant *c = &w->constant;
     size_t size = strlen(w->name), tail = sizeof ending - 1;
     int channels = x->array.rank >= 3 ? fv_onnx_size(&x->array, 1) : 0;
-    return im->keeps_norms && size > tail && strcmp(w->name + size - tail, ending) == 0 &&
+    return im->is_own && size > tail && strcmp(w->name + size - tail, ending) == 0 &&
            channels > 0 && fv_onnx_integer(im, "group", 1) == channels &&
            c->rank == x->array.rank && c->rank <= 5 && c->size[0] == channels && c->size[1] == 1 &&
            c->count > 0;
@@ -231,15 +253,19 @@ static fv_status find_subsample(fv_onnx_import *im, bool *found) {
     float *all = plain ? coefficients_of(&w->constant, b->constant.count) : NULL;
     if (!all)
         return status;
-    status = fv_onnx_add_on_channels(im, x, "subsample", &options, out);
+    fv_tensor layer;
+    status = fv_onnx_standard(im, &x->array, &layer);
+    if (status == FV_OK)
+        status = fv_onnx_add1(im, "subsample", layer, &options, &layer);
+    if (status == FV_OK)
+        status = fv_onnx_set_standard(im, out, layer, x->array.rank);
     if (status != FV_OK) {
         fv_free(all);
         return status;
     }
     *found = true;
-    status = fv_onnx_give(im, out->array.layer, "weight", b->constant.count, all);
-    return status == FV_OK ? fv_onnx_give_constant(im, out->array.layer, "bias", &b->constant)
-                           : status;
+    status = fv_onnx_give(im, layer, "weight", b->constant.count, all);
+    return status == FV_OK ? fv_onnx_give_constant(im, layer, "bias", &b->constant) : status;
 }
 
 /* ---- The formulas --------------------------------------------------------------------------- */
@@ -288,6 +314,7 @@ static const struct {
     {"Div(x,Sqrt(Max(ReduceSum(" SQUARE "),e)))" EITHER "Div(x,ReduceL2(x)" EITHER LENGTH EITHER
      "Expand(" LENGTH ",s))",
      make_l2_normalize, FV_LINEAR},
+    {"Div(x,Sqrt(Add(ReduceSum(" SQUARE "),e)))", make_sum_norm, FV_LINEAR},
     {"Div(x,Reshape(Pow(Add(" WINDOW_SUM ",k),b),s))", make_lrn, FV_LINEAR},
     {"ReduceSum(Mul(" TO_CODES "," TO_CODES ")" EITHER "Pow(" TO_CODES ",2))", make_rbf, FV_LINEAR},
 };
@@ -296,11 +323,26 @@ static const struct {
 
 enum { LONGEST = 12 }; /* nodes from a formula's first to its last */
 
+/* Whether an operator is part of a formula: most nodes' are not, and nothing is tried. */
+static bool is_in_formulas(const char *op) {
+    static const char *const parts[] = {
+        "Abs",   "Add",        "AveragePool", "Clip",       "Div",       "Erf",
+        "Exp",   "Expand",     "HardSigmoid", "Log",        "Max",       "Mul",
+        "Pow",   "Reciprocal", "ReduceL2",    "ReduceMean", "ReduceSum", "Reshape",
+        "Shape", "Sigmoid",    "Softplus",    "Sqrt",       "Sub",       "Tanh"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        found = found || strcmp(parts[i], op) == 0;
+    return found;
+}
+
 /* The nodes from the first on, each the last that reads the one before. */
 static int follow(const fv_onnx_import *im, int *path) {
     int count = 0, node = im->node_number;
     while (count < LONGEST) {
         const fv_onnx_node *n = &im->model->nodes[node];
+        if (!is_in_formulas(n->op))
+            break;
         path[count++] = node;
         int value = n->output_count > 0 ? n->output_values[0] : -1;
         if (value < 0 || im->values[value].is_output || im->values[value].reader <= node)
