@@ -145,10 +145,10 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *array, int co
 fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
 /* A vector with the numbers in any order, for dense layers. */
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
-/* ... with all axes from 1 on in the order in which they lie, so that nothing moves; where one lies
- * in parts, as fv_onnx_standard: axes[] and *count say which order it is. */
-fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *array, int *axes,
-                                int *count, fv_tensor *layer);
+/* Orders of all axes from 1 on, the channels last, and how many they are: with axis 1 last; or as
+ * they lie, so that nothing must move (the former where one lies in parts). */
+int fv_onnx_standard_axes(int rank, int *axes);
+int fv_onnx_axes_as_is(const fv_onnx_array *array, int *axes);
 /* Where in the vector's memory ONNX's number i of the sample lies, for all i: places[values]. */
 void fv_onnx_places(const fv_onnx_array *array, size_t *places);
 /* The array of a layer whose axes, its channels last, are ONNX's axes[count] of `rank`. */

@@ -86,8 +86,7 @@ fv_status fv_onnx_set_array(fv_onnx_import *im, fv_onnx_value *value, fv_tensor 
     return FV_OK;
 }
 
-/* Axes 2 to rank - 1, then 1. Returns how many: at most `most`. */
-static int standard_axes(int rank, int *axes) {
+int fv_onnx_standard_axes(int rank, int *axes) {
     int count = 0;
     for (int axis = 2; axis < rank; axis++)
         axes[count++] = axis;
@@ -98,7 +97,7 @@ static int standard_axes(int rank, int *axes) {
 
 fv_status fv_onnx_set_standard(fv_onnx_import *im, fv_onnx_value *value, fv_tensor layer,
                                int rank) {
-    int axes[FV_ONNX_RANK], count = standard_axes(rank, axes);
+    int axes[FV_ONNX_RANK], count = fv_onnx_standard_axes(rank, axes);
     if (fv_onnx_shape(im, layer)->rank == 0 && rank > 2) { /* a vector: its spatial axes are 1 */
         axes[0] = 1;
         count = 1;
@@ -284,7 +283,7 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *a, int count,
 }
 
 fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
-    int axes[FV_ONNX_RANK], count = standard_axes(a->rank, axes);
+    int axes[FV_ONNX_RANK], count = fv_onnx_standard_axes(a->rank, axes);
     return fv_onnx_arrange(im, a, count, axes, layer);
 }
 
@@ -321,15 +320,14 @@ static int axes_in_memory(const fv_onnx_array *a, int *axes) {
     return count;
 }
 
-fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *a, int *axes, int *count,
-                                fv_tensor *layer) {
-    *count = standard_axes(a->rank, axes);
-    if (!lie_so(a, *count, axes)) {
-        *count = axes_in_memory(a, axes);
-        if (!lie_so(a, *count, axes) || fv_onnx_size(a, axes[*count - 1]) == FV_ANY)
-            *count = standard_axes(a->rank, axes);
-    }
-    return fv_onnx_arrange(im, a, *count, axes, layer);
+int fv_onnx_axes_as_is(const fv_onnx_array *a, int *axes) {
+    int count = fv_onnx_standard_axes(a->rank, axes);
+    if (lie_so(a, count, axes))
+        return count;
+    count = axes_in_memory(a, axes);
+    return lie_so(a, count, axes) && fv_onnx_size(a, axes[count - 1]) != FV_ANY
+               ? count
+               : fv_onnx_standard_axes(a->rank, axes);
 }
 
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
