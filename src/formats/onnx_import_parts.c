@@ -64,7 +64,7 @@ static fv_status cut(fv_onnx_import *im, laid *l, const part *parts) {
         several += !is_whole(&parts[l->axes[i]]) && parts[l->axes[i]].after >= 0;
     for (int i = 0; i < l->count && status == FV_OK; i++) {
         const part *p = &parts[l->axes[i]];
-        fv_slice_options slice = {p->begin, p->end, layer_axis(l, l->axes[i])};
+        fv_slice_options slice = {p->begin, p->after == 0 ? 0 : p->end, layer_axis(l, l->axes[i])};
         if (is_whole(p))
             continue;
         if (i + 1 < l->count && p->after >= 0 && (several > 1 || p->end == 0)) {

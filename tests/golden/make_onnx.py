@@ -655,6 +655,11 @@ def activations():
     case("softmax_13", (2, 7), lambda m, x: m("Softmax", x), opset=13)
     case("softmax_13_channels", picture, lambda m, x: m("Softmax", x, axis=1), opset=13)
     case("softmax_11_of_one_place", (2, 7, 1, 1), lambda m, x: m("Softmax", x, axis=1), opset=11)
+    case("softmax_11_of_all", picture, lambda m, x: m("Softmax", x, axis=1), opset=11)
+    case("softmax_13_rows", picture, lambda m, x: m("Softmax", x, axis=2), opset=13)
+    case("softmax_13_columns", picture, lambda m, x: m("Softmax", m("Conv", x, draw(4, 2, 1, 1)),
+        axis=-1), opset=13)
+    case("identity_alone", picture, lambda m, x: m("Identity", x))
     case("softmax_11_of_flattened", (2, 3, 2, 2), lambda m, x: m("Softmax", m("Flatten", x)),
          opset=9)
     case("logsoftmax_11", (2, 7), lambda m, x: m("LogSoftmax", x, axis=1), opset=11)

@@ -72,11 +72,9 @@ def graphs():
     hostile("same_input_twice", relu, lambda model: model.graph.input.append(
         port("input", ["N", 3, 4, 5])))
     hostile("no_output", lambda m, x: [relu(m, x), None][1])
-    hostile("output_is_input", lambda m, x: [relu(m, x), x][1])
     hostile("output_is_constant", lambda m, x: [relu(m, x), m.weight(draw(2), "fixed")][1])
     hostile("output_by_constant_node", lambda m, x: [relu(m, x), m(
         "Constant", value_floats=[1.0, 2.0], made=["fixed"])][1])
-    hostile("no_nodes", lambda m, x: x)
     hostile("no_graph", relu, lambda model: model.ClearField("graph"))
     hostile("empty_operator", lambda m, x: faulty(m, "", x))
     hostile("no_outputs_of_node", lambda m, x: [faulty(m, "Relu", x), relu(m, x)][1],
@@ -129,8 +127,6 @@ def operators():
                                       else_branch=body))
     hostile("loop", lambda m, x: faulty(m, "Loop", ints(3), None, x, body=body))
     hostile("quantized", lambda m, x: faulty(m, "QuantizeLinear", x, np.float32(0.1), np.uint8(0)))
-    hostile("softmax_over_all", lambda m, x: faulty(m, "Softmax", x, axis=1), opset=11)
-    hostile("softmax_over_places", lambda m, x: faulty(m, "Softmax", x, axis=2))
     hostile("batch_moved", lambda m, x: faulty(m, "Transpose", x, perm=[1, 0, 2, 3]))
     hostile("batch_reduced", lambda m, x: faulty(m, "ReduceMean", x, axes=[0]))
     hostile("batch_joined", lambda m, x: faulty(m, "Concat", x, x, axis=0))
