@@ -56,7 +56,7 @@ static const char *find_name(const fv_onnx_import *im, char name[FV_NAME_SIZE]) 
         return name;
     const char *output = node->output_count > 0 ? node->outputs[0] : "";
     bool number = output[strspn(output, "0123456789")] == 0; /* as older exporters call values */
-    size_t size = im->keeps_norms ? strcspn(output, ":") : strlen(output); /* fovea: LAYER:WORD */
+    size_t size = im->is_own ? strcspn(output, ":") : strlen(output); /* fovea: LAYER:WORD */
     if (!number && clean(output, size, name) && fv_net_find(im->draft, name) < 0)
         return name;
     if (clean(node->name, strlen(node->name), name) && fv_net_find(im->draft, name) < 0)
@@ -191,6 +191,8 @@ fv_status fv_onnx_own(fv_onnx_import *im, fv_tensor layer, const char *name,
 
 bool fv_onnx_is_open(const fv_onnx_import *im, const fv_onnx_value *value) {
     const fv_onnx_array *array = &value->array;
+    if (im->is_own && value->name[0] && !strchr(value->name, ':'))
+        return false; /* the end of a layer: what follows is another */
     if (value->readers > 1 || value->is_output || array->shared || array->layer == 0)
         return false;
     return im->draft->nodes[array->layer].activation == FV_LINEAR;

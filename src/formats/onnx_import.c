@@ -319,8 +319,10 @@ static fv_status add_outputs(fv_onnx_import *im) {
             return fv_fail(FV_UNSUPPORTED, "its output \"%.100s\" is a constant", name);
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
-        if (status == FV_OK && layer == 0)
-            status = fv_fail(FV_UNSUPPORTED, "it is the input: there is nothing to run");
+        if (status == FV_OK && layer == 0) /* a layer that gives it as it is */
+            status =
+                fv_onnx_add1(im, "reshape", layer,
+                             &(fv_reshape_options){.shape = *fv_onnx_shape(im, layer)}, &layer);
         if (status == FV_OK && model->output_count > 1)
             status = fv_onnx_rename(im, layer, name);
         if (status != FV_OK)
@@ -494,7 +496,7 @@ static fv_net *import(fv_onnx_model *model, const char *const *settings, int cou
     const char **rest = fv_alloc((size_t)count, sizeof *rest);
     int rest_count = 0;
     fv_net *net = NULL;
-    im.keeps_norms = strcmp(model->producer, "fovea") == 0;
+    im.is_own = strcmp(model->producer, "fovea") == 0;
     fv_status status =
         im.draft && rest ? import_graph(&im, settings, count, rest, &rest_count) : FV_MEMORY;
     if (status != FV_OK)

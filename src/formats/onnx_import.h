@@ -71,10 +71,10 @@ typedef struct fv_onnx_import {
     fv_lookup names; /* of the values */
     fv_onnx_weight *weights;
     size_t weight_count, weight_capacity;
-    size_t given;             /* numbers of all weights */
-    size_t folded;            /* numbers of all constants that were reckoned */
-    bool keeps_norms;         /* batch_norm layers stay: the model was written by fovea */
-    bool *done;               /* of the nodes: another's pattern has taken it up */
+    size_t given;  /* numbers of all weights */
+    size_t folded; /* numbers of all constants that were reckoned */
+    bool is_own;   /* written by fovea: layers come back as they were, and batch_norm layers stay */
+    bool *done;    /* of the nodes: another's pattern has taken it up */
     const fv_onnx_node *node; /* which is being imported, and its number */
     int node_number;
 } fv_onnx_import;
@@ -145,10 +145,10 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *array, int co
 fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
 /* A vector with the numbers in any order, for dense layers. */
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *array, fv_tensor *layer);
-/* ... with all axes from 1 on in the order in which they lie, so that nothing moves; where one lies
- * in parts, as fv_onnx_standard: axes[] and *count say which order it is. */
-fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *array, int *axes,
-                                int *count, fv_tensor *layer);
+/* Orders of all axes from 1 on, the channels last, and how many they are: with axis 1 last; or as
+ * they lie, so that nothing must move (the former where one lies in parts). */
+int fv_onnx_standard_axes(int rank, int *axes);
+int fv_onnx_axes_as_is(const fv_onnx_array *array, int *axes);
 /* Where in the vector's memory ONNX's number i of the sample lies, for all i: places[values]. */
 void fv_onnx_places(const fv_onnx_array *array, size_t *places);
 /* The array of a layer whose axes, its channels last, are ONNX's axes[count] of `rank`. */

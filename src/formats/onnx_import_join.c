@@ -30,9 +30,19 @@ static bool has_one_place(const fv_onnx_array *a) {
     return a->rank >= 2 && a->begin[2] == a->count;
 }
 
+/* Whether axis 1 is the channels of the layer. */
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
+    int count = a->rank >= 2 ? a->begin[2] - a->begin[1] : 0;
+    bool last = a->rank >= 2 && fv_onnx_size(a, 1) == fv_onnx_shape(im, a->layer)->channels;
+    for (int i = 0; last && i < count; i++)
+        last = a->order[a->count - count + i] == a->begin[1] + i;
+    return last;
+}
+
 /* An operand with its channels last; one place as it is, if it is a vector or has size 1. */
 static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
-    if (has_one_place(a) && fv_onnx_shape(im, a->layer)->channels == fv_onnx_sample(a)) {
+    if (has_one_place(a) && fv_onnx_has_channels(im, a) &&
+        fv_onnx_sample(a) == fv_onnx_size(a, 1)) {
         *layer = a->layer;
         return FV_OK;
     }
@@ -138,15 +148,6 @@ static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
     for (size_t c = 0; c < count; c++)
         o->deviation[c] = 1 / (double)scale[c];
     return true;
-}
-
-/* Whether axis 1 is the channels of the layer. */
-bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
-    int count = a->rank >= 2 ? a->begin[2] - a->begin[1] : 0;
-    bool last = a->rank >= 2 && fv_onnx_size(a, 1) == fv_onnx_shape(im, a->layer)->channels;
-    for (int i = 0; last && i < count; i++)
-        last = a->order[a->count - count + i] == a->begin[1] + i;
-    return last;
 }
 
 /* Joins the numbers to the layer that gives x; *joined false: it cannot be. */

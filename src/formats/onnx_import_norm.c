@@ -63,7 +63,7 @@ static const fv_onnx_constant *constants(const fv_onnx_import *im, size_t i, int
  * called LAYER:NAME. */
 static bool is_filler(const fv_onnx_import *im, size_t i, double value) {
     const fv_onnx_value *in = fv_onnx_in(im, i);
-    bool filler = im->keeps_norms && in && in->kind == FV_VALUE_CONSTANT && strchr(in->name, ':');
+    bool filler = im->is_own && in && in->kind == FV_VALUE_CONSTANT && strchr(in->name, ':');
     for (size_t k = 0; filler && k < in->constant.count; k++)
         filler = fv_onnx_number(&in->constant, k) == value;
     return filler;
@@ -144,7 +144,7 @@ fv_status fv_onnx_batch_norm(fv_onnx_import *im) {
             return fv_error_status();
     const statistics s = {c[0], c[1], c[2], c[3], epsilon_of(im)};
     fv_status status = FV_OK;
-    if (!im->keeps_norms && fv_onnx_has_channels(im, &x->array))
+    if (!im->is_own && fv_onnx_has_channels(im, &x->array))
         status = join_statistics(im, x, &s, &joined);
     if (status != FV_OK)
         return status;

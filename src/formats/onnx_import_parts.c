@@ -18,14 +18,9 @@ typedef struct laid {
 /* As the numbers lie, or with axis 1 as the channels. */
 static fv_status lay(fv_onnx_import *im, const fv_onnx_array *a, bool standard, laid *l) {
     l->rank = a->rank;
-    l->count = 0;
     if (a->rank < 2)
         return fv_onnx_refuse(im, "its input has no axes but the batch's");
-    if (!standard)
-        return fv_onnx_arrange_as_is(im, a, l->axes, &l->count, &l->layer);
-    for (int axis = 2; axis < a->rank; axis++)
-        l->axes[l->count++] = axis;
-    l->axes[l->count++] = 1;
+    l->count = standard ? fv_onnx_standard_axes(a->rank, l->axes) : fv_onnx_axes_as_is(a, l->axes);
     return fv_onnx_arrange(im, a, l->count, l->axes, &l->layer);
 }
 
@@ -136,7 +131,7 @@ static part stretch(const fv_onnx_array *a, int axis, int begin, int end) {
 /* ---- Slice ---------------------------------------------------------------------------------- */
 
 static fv_status refuse_empty(const fv_onnx_import *im, int axis) {
-    return fv_onnx_refuse(im, "it takes nothing of axis %d", axis);
+    return fv_onnx_wrong(im, "it takes nothing of axis %d", axis);
 }
 
 static fv_status part_of_known(const fv_onnx_import *im, int axis, int size, int64_t begin,
@@ -202,7 +197,7 @@ fv_status fv_onnx_slice(fv_onnx_import *im) {
     for (int i = 0; i < count && status == FV_OK; i++) {
         int axis = (int)axes[i];
         if (seen >> axis & 1)
-            return fv_onnx_refuse(im, "it names axis %d twice", axis);
+            return fv_onnx_wrong(im, "it names axis %d twice", axis);
         seen |= 1U << axis;
         status = find_part(im, &in->array, axis, begin[i], end[i], step[i], &parts[axis]);
     }
@@ -220,17 +215,27 @@ static fv_status find_sizes(const fv_onnx_import *im, int size, int count, int64
     if (status != FV_OK)
         return status;
     if ((given >= 0 && given != count) || (told != 0 && told != count))
-        return fv_onnx_refuse(im, "it has %d outputs, expected one for each part", count);
+        return fv_onnx_wrong(im, "it has %d outputs, expected one for each part", count);
     if (given < 0 && told == 0 && size % count != 0)
-        return fv_onnx_refuse(im, "%d equal parts of an axis of size %d", count, size);
+        return fv_onnx_wrong(im, "%d equal parts of an axis of size %d", count, size);
     int equal = size / count + (size % count != 0);
     for (int i = 0; i < count; i++) {
         sizes[i] = given >= 0 ? sizes[i] : left < equal ? left : equal;
         if (sizes[i] < 0 || sizes[i] > left)
-            return fv_onnx_refuse(im, "its parts are not those of an axis of size %d", size);
+            return fv_onnx_wrong(im, "its parts are not those of an axis of size %d", size);
         left -= sizes[i];
     }
-    return left == 0 ? FV_OK : fv_onnx_refuse(im, "its parts leave something of the axis");
+    return left == 0 ? FV_OK : fv_onnx_wrong(im, "its parts leave something of the axis");
+}
+
+/* A part without values: Concat leaves it out. */
+static void set_empty(const fv_onnx_array *a, int axis, fv_onnx_value *out) {
+    static const double none;
+    fv_onnx_constant *c = &out->constant;
+    out->kind = FV_VALUE_CONSTANT;
+    *c = (fv_onnx_constant){.kind = FV_NUMBER_FLOAT, .rank = a->rank, .numbers = &none};
+    for (int other = 1; other < a->rank; other++)
+        c->size[other] = other == axis ? 0 : fv_onnx_size(a, other);
 }
 
 static fv_status split(fv_onnx_import *im, const fv_onnx_value *in, int axis,
@@ -243,8 +248,10 @@ static fv_status split(fv_onnx_import *im, const fv_onnx_value *in, int axis,
         part parts[FV_ONNX_RANK];
         take_all(&in->array, parts);
         parts[axis] = stretch(&in->array, axis, begin, end);
-        if (out && out->readers > 0)
-            status = begin < end ? take_parts(im, in, parts, out) : refuse_empty(im, axis);
+        if (out && out->readers > 0 && begin < end)
+            status = take_parts(im, in, parts, out);
+        else if (out)
+            set_empty(&in->array, axis, out);
         begin = end;
     }
     return status;
@@ -290,7 +297,7 @@ static fv_status read_choice(const fv_onnx_import *im, const fv_onnx_constant *i
             return fv_onnx_refuse(im, "its indices depend on a size that is known only when the "
                                       "net runs (give the input fixed sizes: --set NAME=SIZE)");
         if (!(index >= 0 && index < (c->size == FV_ANY ? INT_MAX : c->size)))
-            return fv_onnx_refuse(im, "index %g of axis %d", index, c->axis);
+            return fv_onnx_wrong(im, "index %g of axis %d", index, c->axis);
         c->first = i == 0 ? (int)index : c->first;
         c->is_run = c->is_run && index == (double)c->first + i;
         c->is_nearest = c->is_nearest && index == (double)((int64_t)i * c->size / c->count);
@@ -303,9 +310,8 @@ static fv_status take_nearest(fv_onnx_import *im, const fv_onnx_value *in, const
                               fv_onnx_value *out) {
     laid l;
     fv_upsample_options o = {.mode = FV_RESIZE_NEAREST};
-    fv_status status = lay(im, &in->array, false, &l);
-    if (status == FV_OK && layer_axis(&l, c->axis) == 0)
-        status = lay(im, &in->array, true, &l);
+    int axes[FV_ONNX_RANK], count = fv_onnx_axes_as_is(&in->array, axes);
+    fv_status status = lay(im, &in->array, axes[count - 1] == c->axis, &l);
     if (status == FV_OK && layer_axis(&l, c->axis) == 0)
         return fv_onnx_refuse(im, "it repeats channels");
     for (int i = 0; i + 1 < l.count && status == FV_OK; i++) {
@@ -401,8 +407,8 @@ static fv_status lay_operand(fv_onnx_import *im, size_t i, const laid *like, fv_
         status = lay_constant(im, &in->constant, &constant);
     const fv_onnx_array *a = in->kind == FV_VALUE_CONSTANT ? &constant.array : &in->array;
     if (status == FV_OK && a->rank != like->rank)
-        return fv_onnx_refuse(im, "its inputs have %d and %d axes, expected as many", like->rank,
-                              a->rank);
+        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", like->rank,
+                             a->rank);
     return status == FV_OK ? fv_onnx_arrange(im, a, like->count, like->axes, layer) : status;
 }
 
@@ -440,7 +446,9 @@ fv_status fv_onnx_concat(fv_onnx_import *im) {
     size_t inputs = im->node->input_count, count = 0;
     laid l;
     if (!first)
-        return fv_onnx_refuse(im, "it has no inputs");
+        return fv_onnx_wrong(im, "it has no inputs");
+    if (!fv_onnx_find(im->node, "axis"))
+        return fv_onnx_wrong(im, "axis is missing");
     int axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 1), first->array.rank);
     if (axis <= 0)
         return axis < 0 ? fv_error_status() : fv_onnx_refuse(im, "it makes the batch larger");
@@ -449,8 +457,10 @@ fv_status fv_onnx_concat(fv_onnx_import *im) {
     for (size_t i = 0; i < inputs && status == FV_OK; i++) {
         const fv_onnx_value *in = fv_onnx_in(im, i);
         if (!in)
-            return fv_onnx_refuse(im, "its input %zu is missing", i + 1);
-        if (in->kind == FV_VALUE_ARRAY || in->constant.count > 0)
+            return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
+        if (in == first)
+            layers[count++] = l.layer;
+        else if (in->kind == FV_VALUE_ARRAY || in->constant.count > 0)
             status = lay_operand(im, i, &l, &layers[count++]);
     }
     if (status == FV_OK)
@@ -497,7 +507,7 @@ static fv_status read_borders(const fv_onnx_import *im, int rank, borders *b) {
         return status;
     int named = axis_count >= 0 ? axis_count : rank;
     if (count != 2 * named)
-        return fv_onnx_refuse(im, "pads has not two numbers for each of %d axes", named);
+        return fv_onnx_wrong(im, "pads has not two numbers for each of %d axes", named);
     for (int i = 0; i < named; i++) {
         int axis = fv_onnx_axis(im, axis_count >= 0 ? axes[i] : i, rank);
         if (axis < 0)
@@ -538,10 +548,10 @@ static fv_status add_borders(fv_onnx_import *im, const fv_onnx_value *in, const 
                              fv_onnx_value *out) {
     fv_pad_options o = b->options;
     laid l;
-    fv_status status = lay(im, &in->array, false, &l);
-    const int *last = b->size[status == FV_OK ? l.axes[l.count - 1] : 0];
-    if (status == FV_OK && o.mode != FV_PAD_CONSTANT && (last[0] > 0 || last[1] > 0))
-        status = lay(im, &in->array, true, &l);
+    int axes[FV_ONNX_RANK], count = fv_onnx_axes_as_is(&in->array, axes);
+    const int *last = b->size[axes[count - 1]];
+    bool repeats = o.mode != FV_PAD_CONSTANT && (last[0] > 0 || last[1] > 0);
+    fv_status status = lay(im, &in->array, repeats, &l);
     for (int i = 0; i < l.count && status == FV_OK; i++) {
         const int *size = b->size[l.axes[i]];
         bool channels = i + 1 == l.count;

@@ -5,6 +5,34 @@
 
 /* ---- Sliding windows ------------------------------------------------------------------------ */
 
+/* Windows along an axis: of n cells with padding `after`, rounded down or up. One that would begin
+ * in the padding behind is left out when rounding up. */
+static int64_t windows(const fv_onnx_window *w, int axis, int64_t n, int64_t after, bool up) {
+    int64_t stride = w->stride[axis], rest = n + w->pad[axis][0] + after - w->kernel[axis];
+    if (rest < 0)
+        return 0;
+    int64_t count = (rest + (up ? stride - 1 : 0)) / stride + 1;
+    return up && (count - 1) * stride >= n + w->pad[axis][0] ? count - 1 : count;
+}
+
+/* Padding behind that is more than half the window is how a size is rounded up in disguise. Where
+ * the padding counts for nothing, the same windows are had by rounding up with as much as layers
+ * take. */
+static void round_up(const fv_onnx_window *w, const fv_shape *input, fv_pool_options *o) {
+    int64_t after[3] = {0};
+    bool more = false, same = !o->ceil && !o->count_include_pad;
+    for (int i = 0; i < input->rank; i++) {
+        after[i] = w->pad[i][1] <= w->kernel[i] / 2 ? w->pad[i][1] : w->kernel[i] / 2;
+        more = more || after[i] != w->pad[i][1];
+        same = same && input->size[i] != FV_ANY &&
+               windows(w, i, input->size[i], after[i], true) ==
+                   windows(w, i, input->size[i], w->pad[i][1], false);
+    }
+    for (int i = 0; more && same && i < input->rank; i++)
+        o->pad[i][1] = (int)after[i];
+    o->ceil = o->ceil || (more && same);
+}
+
 static fv_status pool(fv_onnx_import *im, const char *type, bool average) {
     fv_onnx_window w;
     fv_tensor x, layer;
@@ -26,6 +54,7 @@ static fv_status pool(fv_onnx_import *im, const char *type, bool average) {
     o.count_include_pad = average && fv_onnx_integer(im, "count_include_pad", 0) != 0;
     memcpy(o.size, w.kernel, sizeof o.size);
     memcpy(o.pad, w.pad, sizeof o.pad);
+    round_up(&w, fv_onnx_shape(im, x), &o);
     if (memcmp(w.stride, w.kernel, sizeof w.stride) != 0) {
         memcpy(o.stride, w.stride, sizeof o.stride);
         fv_onnx_shorten(o.stride, in->array.rank - 2, 0);

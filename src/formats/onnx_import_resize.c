@@ -47,7 +47,7 @@ static fv_status set_scale(const fv_onnx_import *im, int axis, double scale, str
     }
     double exact = scale * s->in, out = whole ? exact : floorf((float)scale * (float)s->in);
     if (!(out >= 1 && out <= (whole ? INT_MAX : MOST_SIZE)) || fabs(exact - out) > 1e-6 * out)
-        return fv_onnx_refuse(im, "a size of %d scaled by %g is no size", s->in, scale);
+        return fv_onnx_wrong(im, "a size of %d scaled by %g is no size", s->in, scale);
     set_out(s, (int64_t)out);
     return FV_OK;
 }
@@ -58,7 +58,7 @@ static fv_status set_size(const fv_onnx_import *im, int axis, double size, stret
     if (isnan(size))
         return refuse_varying(im, axis);
     if (!(size >= 1 && size <= INT_MAX) || size != floor(size))
-        return fv_onnx_refuse(im, "size %d of its output is %g", axis, size);
+        return fv_onnx_wrong(im, "size %d of its output is %g", axis, size);
     set_out(s, (int64_t)size);
     return FV_OK;
 }
@@ -70,8 +70,8 @@ static fv_status set_axes(const fv_onnx_import *im, const fv_onnx_constant *numb
     int named;
     fv_status status = fv_onnx_list(im, "axes", 0, FV_ONNX_RANK, axes, &named);
     if (status == FV_OK && numbers->count != (size_t)(named >= 0 ? named : r->rank))
-        return fv_onnx_refuse(im, "it has %zu %s, expected one for each of %d axes", numbers->count,
-                              sizes ? "sizes" : "scales", named >= 0 ? named : r->rank);
+        return fv_onnx_wrong(im, "it has %zu %s, expected one for each of %d axes", numbers->count,
+                             sizes ? "sizes" : "scales", named >= 0 ? named : r->rank);
     for (size_t i = 0; i < numbers->count && status == FV_OK; i++) {
         double number = fv_onnx_number(numbers, i);
         int axis = fv_onnx_axis(im, named >= 0 ? axes[i] : (int64_t)i, r->rank);
@@ -229,16 +229,12 @@ static fv_status add_layer(fv_onnx_import *im, const fv_onnx_value *in, const re
     bool linear = !is(r->mode, "nearest");
     fv_upsample_options o = {.mode = linear ? FV_RESIZE_BILINEAR : FV_RESIZE_NEAREST,
                              .align_corners = linear && is(r->coordinates, "align_corners")};
-    fv_status status = fv_onnx_arrange_as_is(im, &in->array, axes, &count, &layer);
-    if (status == FV_OK && !keeps(r, axes[count - 1]) && keeps(r, 1)) {
-        count = 0;
-        for (int axis = 2; axis < r->rank; axis++)
-            axes[count++] = axis;
-        axes[count++] = 1;
-        status = fv_onnx_arrange(im, &in->array, count, axes, &layer);
-    }
-    if (status == FV_OK && !keeps(r, axes[count - 1]))
+    count = fv_onnx_axes_as_is(&in->array, axes);
+    if (!keeps(r, axes[count - 1]))
+        count = fv_onnx_standard_axes(r->rank, axes);
+    if (!keeps(r, axes[count - 1]))
         return fv_onnx_refuse(im, "it resizes the channels");
+    fv_status status = fv_onnx_arrange(im, &in->array, count, axes, &layer);
     if (status == FV_OK)
         status = set_options(im, r, count, axes, &o);
     if (status == FV_OK)
@@ -302,8 +298,8 @@ fv_status fv_onnx_upsample(fv_onnx_import *im) {
     if (!scales)
         status = read_targets(im, 1, 1, &r);
     else if (scales->count != (size_t)r.rank || !scales->numbers)
-        status = fv_onnx_refuse(im, "it has %zu scales, expected one for each of %d axes",
-                                scales->count, r.rank);
+        status = fv_onnx_wrong(im, "it has %zu scales, expected one for each of %d axes",
+                               scales->count, r.rank);
     for (int axis = 0; scales && axis < r.rank && status == FV_OK; axis++)
         status = set_scale(im, axis, (double)scales->numbers[axis], &r.axis[axis]);
     return status == FV_OK ? resize_picture(im, in, &r, out) : status;
@@ -319,9 +315,9 @@ static fv_status move_blocks(fv_onnx_import *im, const char *type, fv_depth_orde
     if (status != FV_OK)
         return status;
     if (in->array.rank != 4)
-        return fv_onnx_refuse(im, "its input has %d axes, expected 4", in->array.rank);
+        return fv_onnx_wrong(im, "its input has %d axes, expected 4", in->array.rank);
     if (block < 1 || block > INT_MAX)
-        return fv_onnx_refuse(im, "blocksize %lld", (long long)block);
+        return fv_onnx_wrong(im, "blocksize %lld", (long long)block);
     const fv_depth_options o = {.block = (int)block, .order = order};
     status = fv_onnx_standard(im, &in->array, &layer);
     if (status == FV_OK)

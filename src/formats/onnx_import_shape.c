@@ -73,9 +73,9 @@ static bool begins_with_batch(const fv_onnx_import *im, const fv_onnx_value *lis
 static fv_status check_first(const fv_onnx_import *im, double first, bool others_open) {
     bool zero = fv_onnx_integer(im, "allowzero", 0) != 0;
     if (first == -1 && others_open)
-        return fv_onnx_refuse(im, "two of its sizes are -1");
+        return fv_onnx_wrong(im, "two of its sizes are -1");
     if (first < -1 || (first == 0 && zero))
-        return fv_onnx_refuse(im, "its first size is %g", first);
+        return fv_onnx_wrong(im, "its first size is %g", first);
     if (!others_open || first == 0 || first == -1)
         return FV_OK;
     if (isnan(first) ? !begins_with_batch(im, fv_onnx_in(im, 1)) : !fv_onnx_is_batch(im, first))
@@ -96,14 +96,14 @@ static fv_status read_size(const fv_onnx_import *im, const fv_onnx_array *a, int
         return FV_OK;
     }
     if (number == -1 && *open >= 0)
-        return fv_onnx_refuse(im, "two of its sizes are -1");
+        return fv_onnx_wrong(im, "two of its sizes are -1");
     if (number == -1) {
         *open = axis;
         *size = 1;
         return FV_OK;
     }
     if (!(number >= 1 && number <= INT_MAX) || number != floor(number))
-        return fv_onnx_refuse(im, "size %d of its output is %g", axis, number);
+        return fv_onnx_wrong(im, "size %d of its output is %g", axis, number);
     *size = (int64_t)number;
     return FV_OK;
 }
@@ -176,8 +176,8 @@ fv_status fv_onnx_flatten(fv_onnx_import *im) {
     int64_t axis = fv_onnx_integer(im, "axis", 1), sizes[2] = {0, fv_onnx_sample(a)};
     axis += axis < 0 ? a->rank : 0;
     if (axis < 0 || axis > a->rank)
-        return fv_onnx_refuse(im, "there is no axis %lld: its input has %d", (long long)axis,
-                              a->rank);
+        return fv_onnx_wrong(im, "there is no axis %lld: its input has %d", (long long)axis,
+                             a->rank);
     if (axis == 0)
         return fv_onnx_refuse(im, "it joins the batch's axis with others");
     for (int before = 1; before < axis; before++)
@@ -201,7 +201,7 @@ fv_status fv_onnx_transpose_node(fv_onnx_import *im) {
     for (int i = 0; i < rank; i++) {
         int64_t axis = count < 0 ? rank - 1 - i : count == rank ? perm[i] : -1;
         if (axis < 0 || axis >= rank || (seen >> axis & 1))
-            return fv_onnx_refuse(im, "perm is no order of its input's %d axes", rank);
+            return fv_onnx_wrong(im, "perm is no order of its input's %d axes", rank);
         seen |= 1U << axis;
         axes[i] = (int)axis;
     }
@@ -222,7 +222,7 @@ static fv_status mark_axes(const fv_onnx_import *im, int rank, bool *marked, int
         if (axis == 0)
             return fv_onnx_refuse(im, "it changes the batch's axis");
         if (marked[axis])
-            return fv_onnx_refuse(im, "it names axis %d twice", axis);
+            return fv_onnx_wrong(im, "it names axis %d twice", axis);
         marked[axis] = true;
     }
     return status;
@@ -241,7 +241,9 @@ fv_status fv_onnx_squeeze(fv_onnx_import *im) {
     for (int axis = 1; axis < in->array.rank; axis++) {
         int size = fv_onnx_size(&in->array, axis);
         if (drops[axis] && size != 1)
-            return fv_onnx_refuse(im, "it drops axis %d, which is not known to have size 1", axis);
+            return size == FV_ANY
+                       ? fv_onnx_refuse(im, "it drops axis %d, whose size varies", axis)
+                       : fv_onnx_wrong(im, "it drops axis %d, whose size is %d", axis, size);
         if (!drops[axis] && (count > 0 || size != 1))
             sizes[rank++] = size;
     }

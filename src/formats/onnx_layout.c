@@ -86,8 +86,7 @@ fv_status fv_onnx_set_array(fv_onnx_import *im, fv_onnx_value *value, fv_tensor 
     return FV_OK;
 }
 
-/* Axes 2 to rank - 1, then 1. Returns how many: at most `most`. */
-static int standard_axes(int rank, int *axes) {
+int fv_onnx_standard_axes(int rank, int *axes) {
     int count = 0;
     for (int axis = 2; axis < rank; axis++)
         axes[count++] = axis;
@@ -98,7 +97,7 @@ static int standard_axes(int rank, int *axes) {
 
 fv_status fv_onnx_set_standard(fv_onnx_import *im, fv_onnx_value *value, fv_tensor layer,
                                int rank) {
-    int axes[FV_ONNX_RANK], count = standard_axes(rank, axes);
+    int axes[FV_ONNX_RANK], count = fv_onnx_standard_axes(rank, axes);
     if (fv_onnx_shape(im, layer)->rank == 0 && rank > 2) { /* a vector: its spatial axes are 1 */
         axes[0] = 1;
         count = 1;
@@ -130,13 +129,27 @@ static bool same_shape(const fv_shape *x, const fv_shape *y) {
     return same;
 }
 
+/* A layer that puts numbers in order: that which is there already, if several want the same. */
+static fv_status add_once(fv_onnx_import *im, const char *type, const void *options,
+                          fv_tensor *layer) {
+    for (int n = *layer + 1; n < im->draft->count; n++) {
+        const fv_node *node = &im->draft->nodes[n];
+        if (strcmp(node->type->name, type) == 0 && node->inputs[0] == *layer &&
+            (!options || memcmp(node->options, options, node->type->options_size) == 0)) {
+            *layer = n;
+            return FV_OK;
+        }
+    }
+    return fv_onnx_add1(im, type, *layer, options, layer);
+}
+
 /* The same numbers under another shape. */
 static fv_status view(fv_onnx_import *im, fv_tensor *layer, const fv_shape *shape) {
     if (same_shape(fv_onnx_shape(im, *layer), shape))
         return FV_OK;
     if (shape->rank == 0)
-        return fv_onnx_add1(im, "flatten", *layer, NULL, layer);
-    return fv_onnx_add1(im, "reshape", *layer, &(fv_reshape_options){.shape = *shape}, layer);
+        return add_once(im, "flatten", NULL, layer);
+    return add_once(im, "reshape", &(fv_reshape_options){.shape = *shape}, layer);
 }
 
 /* Runs of factors that stay together on their way to another order. */
@@ -223,7 +236,7 @@ static fv_status move_blocks(fv_onnx_import *im, const blocks *b, fv_onnx_array 
                                   "fixed sizes: --set NAME=SIZE)");
     fv_status status = view(im, &a->layer, &shape);
     if (status == FV_OK)
-        status = fv_onnx_add1(im, "permute", a->layer, &options, &a->layer);
+        status = add_once(im, "permute", &options, &a->layer);
     memcpy(a->order, order, (size_t)count * sizeof order[0]);
     return status;
 }
@@ -270,7 +283,7 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *a, int count,
 }
 
 fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
-    int axes[FV_ONNX_RANK], count = standard_axes(a->rank, axes);
+    int axes[FV_ONNX_RANK], count = fv_onnx_standard_axes(a->rank, axes);
     return fv_onnx_arrange(im, a, count, axes, layer);
 }
 
@@ -307,15 +320,14 @@ static int axes_in_memory(const fv_onnx_array *a, int *axes) {
     return count;
 }
 
-fv_status fv_onnx_arrange_as_is(fv_onnx_import *im, const fv_onnx_array *a, int *axes, int *count,
-                                fv_tensor *layer) {
-    *count = standard_axes(a->rank, axes);
-    if (!lie_so(a, *count, axes)) {
-        *count = axes_in_memory(a, axes);
-        if (!lie_so(a, *count, axes) || fv_onnx_size(a, axes[*count - 1]) == FV_ANY)
-            *count = standard_axes(a->rank, axes);
-    }
-    return fv_onnx_arrange(im, a, *count, axes, layer);
+int fv_onnx_axes_as_is(const fv_onnx_array *a, int *axes) {
+    int count = fv_onnx_standard_axes(a->rank, axes);
+    if (lie_so(a, count, axes))
+        return count;
+    count = axes_in_memory(a, axes);
+    return lie_so(a, count, axes) && fv_onnx_size(a, axes[count - 1]) != FV_ANY
+               ? count
+               : fv_onnx_standard_axes(a->rank, axes);
 }
 
 fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {

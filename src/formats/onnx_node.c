@@ -86,7 +86,7 @@ bool fv_onnx_is_batch(const fv_onnx_import *im, double size) {
         if (strcmp(port->name, name) == 0 && port->rank > 0 && port->size[0] > 0)
             return isnan(size) || size == (double)port->size[0];
     }
-    return isnan(size) || size >= 1;
+    return isnan(size);
 }
 
 /* ---- Attributes ----------------------------------------------------------------------------- */

@@ -223,7 +223,7 @@ static bool is_subsample(const fv_onnx_import *im, const fv_onnx_value *x, const
     const fv_onnx_constant *c = &w->constant;
     size_t size = strlen(w->name), tail = sizeof ending - 1;
     int channels = x->array.rank >= 3 ? fv_onnx_size(&x->array, 1) : 0;
-    return im->keeps_norms && size > tail && strcmp(w->name + size - tail, ending) == 0 &&
+    return im->is_own && size > tail && strcmp(w->name + size - tail, ending) == 0 &&
            channels > 0 && fv_onnx_integer(im, "group", 1) == channels &&
            c->rank == x->array.rank && c->rank <= 5 && c->size[0] == channels && c->size[1] == 1 &&
            c->count > 0;
@@ -328,11 +328,26 @@ static const struct {
 
 enum { LONGEST = 9 }; /* nodes from a formula's first to its last */
 
+/* Whether an operator is part of a formula: most nodes' are not, and nothing is tried. */
+static bool is_in_formulas(const char *op) {
+    static const char *const parts[] = {
+        "Abs",   "Add",        "AveragePool", "Clip",       "Div",       "Erf",
+        "Exp",   "Expand",     "HardSigmoid", "Log",        "Max",       "Mul",
+        "Pow",   "Reciprocal", "ReduceL2",    "ReduceMean", "ReduceSum", "Reshape",
+        "Shape", "Sigmoid",    "Softplus",    "Sqrt",       "Sub",       "Tanh"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        found = found || strcmp(parts[i], op) == 0;
+    return found;
+}
+
 /* The nodes from the first on, each the last that reads the one before. */
 static int follow(const fv_onnx_import *im, int *path) {
     int count = 0, node = im->node_number;
     while (count < LONGEST) {
         const fv_onnx_node *n = &im->model->nodes[node];
+        if (!is_in_formulas(n->op))
+            break;
         path[count++] = node;
         int value = n->output_count > 0 ? n->output_values[0] : -1;
         if (value < 0 || im->values[value].is_output || im->values[value].reader <= node)
