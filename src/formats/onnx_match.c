@@ -249,10 +249,7 @@ static bool are_inner(const fv_onnx_match *m, int root) {
 bool fv_onnx_match_formula(const fv_onnx_import *im, const char *formula, int x, int root,
                            fv_onnx_match *m) {
     const fv_onnx_node *node = &im->model->nodes[root];
-    const char *first = formula;
-    while (!may_be(first, node->op) && *(first = end_of(first)) == '|')
-        first++;
-    if (!*first || node->output_count == 0)
+    if (!may_be(formula, node->op) || node->output_count == 0)
         return false;
     *m = (fv_onnx_match){.im = im, .x = x};
     if (!match_any(m, formula, node->output_values[0]) || !are_inner(m, root))

@@ -18,10 +18,10 @@ typedef struct fv_onnx_match {
 } fv_onnx_match;
 
 /* Whether node `root` gives that formula of value x, by nodes that nothing else reads and that are
- * not imported yet. A formula is a number (met within 1/1000), x, another letter for constants, or
- * OPERATOR(formula,...); a|b is either. The inputs of Add, Mul and Max may be swapped, and
- * Mul(y,number) may be a division. Of its own are Clip6(y), a Clip to 0 and 6, and the letter s,
- * the sizes of x. Reductions are over the same one axis. */
+ * not imported yet. A formula is OPERATOR(part,...), a part another, a number (met within 1/1000),
+ * x, or another letter for constants; a|b is either part. The inputs of Add, Mul and Max may be
+ * swapped, and Mul(y,number) may be a division. Of its own are Clip6(y), a Clip to 0 and 6, and the
+ * letter s, the sizes of x. Reductions are over the same one axis. */
 bool fv_onnx_match_formula(const fv_onnx_import *im, const char *formula, int x, int root,
                            fv_onnx_match *match);
 

@@ -280,11 +280,11 @@ static fv_status find_subsample(fv_onnx_import *im, bool *found) {
 #define CENTRED "Sub(x,ReduceMean(x))"
 #define DEVIATION                                                                                  \
     "Sqrt(Add(ReduceMean(Mul(" CENTRED "," CENTRED ")" EITHER "Pow(" CENTRED ",2)),e))"
-#define NORMAL "Div(" CENTRED "," DEVIATION ")" EITHER "Mul(" CENTRED ",Reciprocal(" DEVIATION "))"
-#define ROOT_MEAN "Sqrt(Add(ReduceMean(" SQUARE "),e))"
-#define RMS                                                                                        \
-    "Div(x," ROOT_MEAN ")" EITHER "Mul(x,Reciprocal(" ROOT_MEAN "))" EITHER                        \
-    "Mul(x,Div(1," ROOT_MEAN "))"
+#define NORMAL "Div(" CENTRED "," DEVIATION ")"
+#define NORMAL_TIMES "Mul(" CENTRED ",Reciprocal(" DEVIATION "))"
+#define ROOT "Sqrt(Add(ReduceMean(" SQUARE "),e))"
+#define RMS "Div(x," ROOT ")"
+#define RMS_TIMES "Mul(x,Reciprocal(" ROOT ")" EITHER "Div(1," ROOT "))"
 #define LENGTH "Clip(ReduceL2(x),l)" EITHER "Max(ReduceL2(x),l)"
 #define TO_CODES "Sub(Reshape(x,r),w)"
 #define WINDOW_SUM "Mul(AveragePool(Reshape(" SQUARE ",r)),a)"
@@ -294,26 +294,31 @@ static const struct {
     make_layer *make;
     fv_activation activation;
 } patterns[] = {
-    {"Mul(Mul(x," ERF "),0.5)" EITHER "Mul(Mul(x,0.5)," ERF ")" EITHER "Mul(x,Mul(" ERF ",0.5))",
-     make_activation, FV_GELU},
-    {"Mul(Mul(x," BENT_TANH "),0.5)" EITHER "Mul(Mul(x,0.5)," BENT_TANH ")" EITHER
-     "Mul(x,Mul(" BENT_TANH ",0.5))",
-     make_activation, FV_GELU_TANH},
+    {"Mul(Mul(x," ERF "),0.5)", make_activation, FV_GELU},
+    {"Mul(Mul(x,0.5)," ERF ")", make_activation, FV_GELU},
+    {"Mul(x,Mul(" ERF ",0.5))", make_activation, FV_GELU},
+    {"Mul(Mul(x," BENT_TANH "),0.5)", make_activation, FV_GELU_TANH},
+    {"Mul(Mul(x,0.5)," BENT_TANH ")", make_activation, FV_GELU_TANH},
+    {"Mul(x,Mul(" BENT_TANH ",0.5))", make_activation, FV_GELU_TANH},
     {"Mul(x,Sigmoid(x))", make_activation, FV_SILU},
     {"Mul(x,Tanh(Softplus(x)" EITHER SOFTPLUS "))", make_activation, FV_MISH},
     {"Mul(" STEP ",0.16666667)", make_activation, FV_HARD_SIGMOID},
-    {"Mul(x,HardSigmoid(x)" EITHER "Mul(" STEP ",0.16666667))" EITHER "Mul(Mul(x," STEP
-     "),0.16666667)",
-     make_activation, FV_HARD_SWISH},
+    {"Mul(x,HardSigmoid(x)" EITHER "Mul(" STEP ",0.16666667))", make_activation, FV_HARD_SWISH},
+    {"Mul(Mul(x," STEP "),0.16666667)", make_activation, FV_HARD_SWISH},
     {SOFTPLUS, make_activation, FV_SOFTPLUS},
     {"Div(x,Add(Abs(x),1))", make_activation, FV_SOFTSIGN},
     {"Mul(Tanh(Mul(x,0.66666667)),1.7159)", make_activation, FV_SCALED_TANH},
-    {NORMAL EITHER "Mul(" NORMAL ",w)" EITHER "Add(" NORMAL ",b)" EITHER "Add(Mul(" NORMAL ",w),b)",
-     make_layer_norm, FV_LINEAR},
-    {RMS EITHER "Mul(" RMS ",w)", make_rms_norm, FV_LINEAR},
-    {"Div(x,Sqrt(Max(ReduceSum(" SQUARE "),e)))" EITHER "Div(x,ReduceL2(x)" EITHER LENGTH EITHER
-     "Expand(" LENGTH ",s))",
-     make_l2_normalize, FV_LINEAR},
+    {NORMAL, make_layer_norm, FV_LINEAR},
+    {NORMAL_TIMES, make_layer_norm, FV_LINEAR},
+    {"Mul(" NORMAL EITHER NORMAL_TIMES ",w)", make_layer_norm, FV_LINEAR},
+    {"Add(" NORMAL EITHER NORMAL_TIMES ",b)", make_layer_norm, FV_LINEAR},
+    {"Add(Mul(" NORMAL EITHER NORMAL_TIMES ",w),b)", make_layer_norm, FV_LINEAR},
+    {RMS, make_rms_norm, FV_LINEAR},
+    {RMS_TIMES, make_rms_norm, FV_LINEAR},
+    {"Mul(" RMS EITHER RMS_TIMES ",w)", make_rms_norm, FV_LINEAR},
+    {"Div(x,Sqrt(Max(ReduceSum(" SQUARE "),e)))", make_l2_normalize, FV_LINEAR},
+    {"Div(x,ReduceL2(x)" EITHER LENGTH EITHER "Expand(" LENGTH ",s))", make_l2_normalize,
+     FV_LINEAR},
     {"Div(x,Sqrt(Add(ReduceSum(" SQUARE "),e)))", make_sum_norm, FV_LINEAR},
     {"Div(x,Reshape(Pow(Add(" WINDOW_SUM ",k),b),s))", make_lrn, FV_LINEAR},
     {"ReduceSum(Mul(" TO_CODES "," TO_CODES ")" EITHER "Pow(" TO_CODES ",2))", make_rbf, FV_LINEAR},
@@ -321,7 +326,7 @@ static const struct {
 
 /* ---- Finding -------------------------------------------------------------------------------- */
 
-enum { LONGEST = 12 }; /* nodes from a formula's first to its last */
+enum { LONGEST = 9 }; /* nodes from a formula's first to its last */
 
 /* Whether an operator is part of a formula: most nodes' are not, and nothing is tried. */
 static bool is_in_formulas(const char *op) {
