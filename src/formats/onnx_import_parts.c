@@ -49,34 +49,40 @@ typedef struct part {
     int end;   /* the first cell that is not in it; 0: `after` says where that is */
     int after; /* cells behind it, -1: `end` says where they begin */
     int step;
+    bool to_last;  /* all that follow, however many */
+    bool from_end; /* `after` is what was given */
 } part;
 
 static bool is_whole(const part *p) {
     return p->begin == 0 && p->after == 0;
 }
 
-/* A stretch of one axis by slice, of several by crop. */
+/* A stretch of one axis by slice, of several, or where its end is counted from the axis', by crop.
+ */
 static fv_status cut(fv_onnx_import *im, laid *l, const part *parts) {
     fv_crop_options crop = {0};
     fv_status status = FV_OK;
     int several = 0;
-    for (int i = 0; i + 1 < l->count; i++)
-        several += !is_whole(&parts[l->axes[i]]) && parts[l->axes[i]].after >= 0;
+    for (int i = 0; i + 1 < l->count; i++) {
+        const part *p = &parts[l->axes[i]];
+        several += (!is_whole(p) && p->after >= 0) || p->to_last;
+    }
     for (int i = 0; i < l->count && status == FV_OK; i++) {
         const part *p = &parts[l->axes[i]];
-        fv_slice_options slice = {p->begin, p->after == 0 ? 0 : p->end, layer_axis(l, l->axes[i])};
+        fv_slice_options slice = {p->begin, p->to_last ? 0 : p->end, layer_axis(l, l->axes[i])};
+        bool crops = p->after >= 0 && (several > 1 || p->from_end || p->end == 0);
         if (is_whole(p))
             continue;
-        if (i + 1 < l->count && p->after >= 0 && (several > 1 || p->end == 0)) {
+        if (i + 1 < l->count && crops) {
             crop.crop[i][0] = p->begin;
             crop.crop[i][1] = p->after;
         } else
             status = fv_onnx_add1(im, "slice", l->layer, &slice, &l->layer);
     }
-    bool crops = false;
+    bool any = false;
     for (int i = 0; i < 3; i++)
-        crops = crops || crop.crop[i][0] > 0 || crop.crop[i][1] > 0;
-    return status == FV_OK && crops ? fv_onnx_add1(im, "crop", l->layer, &crop, &l->layer) : status;
+        any = any || crop.crop[i][0] > 0 || crop.crop[i][1] > 0;
+    return status == FV_OK && any ? fv_onnx_add1(im, "crop", l->layer, &crop, &l->layer) : status;
 }
 
 /* Every so many cells: pools of one cell, of which a size n has floor((n - 1) / step) + 1, as many
@@ -125,7 +131,7 @@ static void take_all(const fv_onnx_array *a, part *parts) {
 /* Cells begin to end - 1 of an axis, which are there if its size is known. */
 static part stretch(const fv_onnx_array *a, int axis, int begin, int end) {
     int size = fv_onnx_size(a, axis);
-    return (part){begin, end, size == FV_ANY ? -1 : size - end, 1};
+    return (part){begin, end, size == FV_ANY ? -1 : size - end, 1, false, false};
 }
 
 /* ---- Slice ---------------------------------------------------------------------------------- */
@@ -136,6 +142,7 @@ static fv_status refuse_empty(const fv_onnx_import *im, int axis) {
 
 static fv_status part_of_known(const fv_onnx_import *im, int axis, int size, int64_t begin,
                                int64_t end, int step, part *p) {
+    bool to_last = end > size, from_end = end < 0;
     begin += begin < 0 ? size : 0;
     end += end < 0 ? size : 0;
     begin = begin < 0 ? 0 : begin;
@@ -143,10 +150,11 @@ static fv_status part_of_known(const fv_onnx_import *im, int axis, int size, int
     if (begin >= end)
         return refuse_empty(im, axis);
     if (end - begin <= step) { /* one cell */
+        to_last = to_last && end == begin + 1;
         end = begin + 1;
         step = 1;
     }
-    *p = (part){(int)begin, (int)end, (int)(size - end), step};
+    *p = (part){(int)begin, (int)end, (int)(size - end), step, to_last, from_end};
     return FV_OK;
 }
 
@@ -165,7 +173,8 @@ static fv_status part_of_varying(const fv_onnx_import *im, int axis, int64_t beg
                 .after = to_last   ? 0
                          : end < 0 ? (int)-end
                                    : -1,
-                .step = step};
+                .step = step,
+                .to_last = to_last};
     return FV_OK;
 }
 
@@ -539,6 +548,7 @@ static fv_status cut_borders(fv_onnx_import *im, const fv_onnx_value *in, const 
         if (size != FV_ANY && (int64_t)p->begin + p->after >= size)
             return refuse_empty(im, axis);
         p->end = size != FV_ANY ? size - p->after : 0;
+        p->from_end = true;
     }
     return take_parts(im, in, parts, out);
 }
