@@ -1,5 +1,6 @@
-/* Fuzz target: folders of CIFAR's files. The bytes are a list of files, not their contents: rows of
- * 3073 or 3074 bytes would leave the fuzzer nothing to find. A file is
+/* Fuzz target: folders of files, CIFAR's above all, that make a data set. The bytes are a list of
+ * files, not their contents: in rows of 3073 or 3074 bytes the fuzzer would hardly find the labels.
+ * A file is
  *   a byte: its place in names[]; past them: the length of a name, which follows
  *   of .bin: rows, labels of a row, bytes beyond the rows, and a byte for each label
  *   of others: the length of a text, and the text. */
@@ -12,12 +13,26 @@
 enum { PIXELS = 3 * 32 * 32, MOST_LABELS = 2, MOST_ROWS = 2, MOST_EXTRA = 2, MOST_FILES = 8 };
 enum { MOST_NAME = 32 };
 
-static const char *const names[] = {
-    "data_batch_1.bin",    "data_batch_2.bin", "data_batch_10.bin",
-    "test_batch.bin",      "train.bin",        "test.bin",
-    "train_0.bin",         "val_0.bin",        "val.bin",
-    "batches.meta.txt",    "classes.txt",      "fine_label_names.txt",
-    "../batches.meta.txt", "../classes.txt",   "../fine_label_names.txt"};
+static const char *const names[] = {"data_batch_1.bin",
+                                    "data_batch_2.bin",
+                                    "data_batch_10.bin",
+                                    "test_batch.bin",
+                                    "train.bin",
+                                    "test.bin",
+                                    "train_0.bin",
+                                    "val_0.bin",
+                                    "val.bin",
+                                    "batches.meta.txt",
+                                    "classes.txt",
+                                    "fine_label_names.txt",
+                                    "../batches.meta.txt",
+                                    "../classes.txt",
+                                    "../fine_label_names.txt",
+                                    "train-images-idx3-ubyte",
+                                    "train-labels-idx1-ubyte",
+                                    "train-input.npy",
+                                    "train-label.npy",
+                                    "train-mask.npy"};
 enum { NAMES = sizeof names / sizeof *names };
 
 typedef struct drawn {
