@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes a seed for the fuzz target onnx of what fovea exports, by Python alone.
     make_onnx.py OWN.onnx OUT.onnx
-OUT.onnx has its weights in weights.bin, which the target leaves beside it."""
+OUT.onnx has its larger weights in external.bin, which the target leaves beside it."""
 import sys
 
 # Fields of onnx.proto
@@ -9,6 +9,7 @@ GRAPH, INITIALIZER = 7, 5
 DATA_TYPE, RAW_DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
 KEY, VALUE, FLOAT, EXTERNAL = 1, 2, 1, 1
 BYTES = 2  # the wire type of what has a length
+LEAST = 16  # bytes; smaller are the constants of formulas, whose values matter
 
 
 def read_varint(data, at):
@@ -54,7 +55,7 @@ def changed(data, number, change):
 
 
 class Outside:
-    """Moves the floats of tensors into weights.bin, one behind the other."""
+    """Moves the floats of tensors into external.bin, one behind the other."""
 
     def __init__(self):
         self.at = 0
@@ -67,10 +68,10 @@ class Outside:
         if (DATA_TYPE, 0, varint(FLOAT)) not in parts:
             return data
         for number, kind, body in parts:
-            if number != RAW_DATA:
+            if number != RAW_DATA or len(body) < LEAST:
                 out += field(number, kind, body)
                 continue
-            out += self.entry("location", "weights.bin") + self.entry("offset", self.at)
+            out += self.entry("location", "external.bin") + self.entry("offset", self.at)
             out += self.entry("length", len(body)) + field(DATA_LOCATION, 0, varint(EXTERNAL))
             self.at += len(body)
         return out
@@ -82,7 +83,7 @@ def main():
         model = file.read()
     outside = Outside()
     model = changed(model, GRAPH, lambda graph: changed(graph, INITIALIZER, outside.tensor))
-    assert 0 < outside.at <= 16384, "weights.bin has not room for these weights"
+    assert 0 < outside.at <= 16384, "external.bin has not room for these weights"
     with open(out, "wb") as file:
         file.write(model)
 

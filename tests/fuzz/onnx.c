@@ -1,4 +1,4 @@
-/* Fuzz target: ONNX files, beside which lie numbers that they may refer to (weights.bin). A net
+/* Fuzz target: ONNX files, beside which lie numbers that they may refer to (external.bin). A net
  * that loads and is small runs once. */
 #include "fuzz.h"
 #include <fovea.h>
@@ -14,7 +14,7 @@ static const char *write_numbers(void) {
     static float values[COUNT];
     for (int i = 0; i < COUNT; i++)
         values[i] = (float)(i * 37 % 201 - 100) / 100;
-    return fuzz_file("weights.bin", (const uint8_t *)values, sizeof values);
+    return fuzz_file("external.bin", (const uint8_t *)values, sizeof values);
 }
 
 /* Nets whose sizes vary are none: what they need is not known before. */
