@@ -295,7 +295,8 @@ typedef struct choice {
     bool is_run, is_nearest; /* first, first + 1 ...; floor(i size / count) */
 } choice;
 
-static fv_status read_choice(const fv_onnx_import *im, const fv_onnx_constant *indices, choice *c) {
+static fv_status read_indices(const fv_onnx_import *im, const fv_onnx_constant *indices,
+                              choice *c) {
     c->count = (int)indices->count;
     c->is_run = true;
     c->is_nearest = c->size != FV_ANY;
@@ -314,18 +315,62 @@ static fv_status read_choice(const fv_onnx_import *im, const fv_onnx_constant *i
     return FV_OK;
 }
 
-/* Another size of one axis by its nearest cells. */
+/* What the node takes of an array with the axes of `a`. */
+static fv_status read_choice(const fv_onnx_import *im, const fv_onnx_array *a, choice *c) {
+    const fv_onnx_constant *indices = fv_onnx_in_constant(im, 1);
+    if (!indices)
+        return fv_error_status();
+    *c = (choice){.axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 0), a->rank)};
+    if (c->axis <= 0)
+        return c->axis < 0 ? fv_error_status()
+                           : fv_onnx_refuse(im, "it takes samples of the batch");
+    if (indices->rank > 1 || indices->count < 1 || indices->count > INT_MAX / 2)
+        return fv_onnx_refuse(im, "its indices are neither one number nor a list");
+    c->size = fv_onnx_size(a, c->axis);
+    return read_indices(im, indices, c);
+}
+
+/* Whether what reads `out`, and nothing else does, takes the nearest cells along another axis too:
+ * both are one layer, as fovea's exporter has written it. Then that node is the one imported. */
+static bool take_up_next(fv_onnx_import *im, const fv_onnx_array *a, int *sizes,
+                         fv_onnx_value **out) {
+    const fv_onnx_node *own = im->node;
+    int reader = (*out)->reader;
+    choice c;
+    if (reader < 0 || (*out)->readers != 1 || strcmp(im->model->nodes[reader].op, own->op) != 0 ||
+        strcmp(im->model->nodes[reader].domain, own->domain) != 0)
+        return false;
+    im->node = &im->model->nodes[reader];
+    const fv_onnx_value *indices = fv_onnx_in(im, 1);
+    bool fits = fv_onnx_in(im, 0) == *out && fv_onnx_out(im, 0) && indices &&
+                indices->kind == FV_VALUE_CONSTANT && read_choice(im, a, &c) == FV_OK &&
+                !c.is_run && c.is_nearest && sizes[c.axis] == 0;
+    if (!fits) {
+        im->node = own;
+        return false;
+    }
+    sizes[c.axis] = c.count;
+    im->done[reader] = true;
+    *out = fv_onnx_out(im, 0);
+    return true;
+}
+
+/* Other sizes of axes by their nearest cells. */
 static fv_status take_nearest(fv_onnx_import *im, const fv_onnx_value *in, const choice *c,
                               fv_onnx_value *out) {
     laid l;
     fv_upsample_options o = {.mode = FV_RESIZE_NEAREST};
     int axes[FV_ONNX_RANK], count = fv_onnx_axes_as_is(&in->array, axes);
-    fv_status status = lay(im, &in->array, axes[count - 1] == c->axis, &l);
-    if (status == FV_OK && layer_axis(&l, c->axis) == 0)
+    int sizes[FV_ONNX_RANK] = {0}; /* wanted, 0: as they are */
+    sizes[c->axis] = c->count;
+    while (take_up_next(im, &in->array, sizes, &out))
+        ;
+    fv_status status = lay(im, &in->array, sizes[axes[count - 1]] > 0, &l);
+    if (status == FV_OK && sizes[l.axes[l.count - 1]] > 0)
         return fv_onnx_refuse(im, "it repeats channels");
     for (int i = 0; i + 1 < l.count && status == FV_OK; i++) {
         int size = fv_onnx_size(&in->array, l.axes[i]);
-        o.size[i] = l.axes[i] == c->axis ? c->count : size;
+        o.size[i] = sizes[l.axes[i]] > 0 ? sizes[l.axes[i]] : size;
         if (size == FV_ANY)
             return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
                                       "NAME=SIZE)");
@@ -350,43 +395,26 @@ static fv_status drop_axis(fv_onnx_import *im, const fv_onnx_value *in, int axis
     return status;
 }
 
-static fv_status gather(fv_onnx_import *im, const fv_onnx_value *in,
-                        const fv_onnx_constant *indices, choice *c, fv_onnx_value *out) {
+fv_status fv_onnx_gather(fv_onnx_import *im) {
+    choice c;
     part parts[FV_ONNX_RANK];
-    fv_onnx_value taken = fv_onnx_between();
-    fv_status status = read_choice(im, indices, c);
+    fv_onnx_value *in, *out, taken = fv_onnx_between();
+    fv_status status = fv_onnx_in_and_out(im, &in, &out);
+    if (status == FV_OK)
+        status = read_choice(im, &in->array, &c);
     if (status != FV_OK)
         return status;
-    if (c->is_run) {
-        take_all(&in->array, parts);
-        parts[c->axis] = stretch(&in->array, c->axis, c->first, c->first + c->count);
-        status = take_parts(im, in, parts, &taken);
-    } else if (c->is_nearest)
-        status = take_nearest(im, in, c, &taken);
-    else
+    if (!c.is_run && c.is_nearest)
+        return take_nearest(im, in, &c, out);
+    if (!c.is_run)
         return fv_onnx_refuse(im, "its indices are neither a run of consecutive ones nor those of "
                                   "the nearest cells for another size");
-    if (status == FV_OK && indices->rank == 0)
-        return drop_axis(im, &taken, c->axis, out);
-    if (status == FV_OK)
-        fv_onnx_set_view(out, in, &taken.array);
-    return status;
-}
-
-fv_status fv_onnx_gather(fv_onnx_import *im) {
-    choice c = {0};
-    fv_onnx_value *in, *out;
-    fv_status status = fv_onnx_in_and_out(im, &in, &out);
-    const fv_onnx_constant *indices = status == FV_OK ? fv_onnx_in_constant(im, 1) : NULL;
-    if (!indices)
-        return fv_error_status();
-    c.axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 0), in->array.rank);
-    if (c.axis <= 0)
-        return c.axis < 0 ? fv_error_status() : fv_onnx_refuse(im, "it takes samples of the batch");
-    if (indices->rank > 1 || indices->count < 1 || indices->count > INT_MAX / 2)
-        return fv_onnx_refuse(im, "its indices are neither one number nor a list");
-    c.size = fv_onnx_size(&in->array, c.axis);
-    return gather(im, in, indices, &c, out);
+    take_all(&in->array, parts);
+    parts[c.axis] = stretch(&in->array, c.axis, c.first, c.first + c.count);
+    if (fv_onnx_in(im, 1)->constant.rank > 0)
+        return take_parts(im, in, parts, out);
+    status = take_parts(im, in, parts, &taken);
+    return status == FV_OK ? drop_axis(im, &taken, c.axis, out) : status;
 }
 
 /* ---- Concat --------------------------------------------------------------------------------- */
