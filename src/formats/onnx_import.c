@@ -1,4 +1,4 @@
-/* A net from an ONNX model (opset 6 to 23): finds out which values are constants and which nodes
+/* A net from an ONNX model (opset 6 to 28): finds out which values are constants and which nodes
  * the outputs need, has each node imported by the function that the table names, and reads the net
  * from the draft's text. Weights that lie in the file as a layer wants them stay there. The public
  * fv_net_load. */
@@ -10,7 +10,7 @@
 
 #ifdef FV_HAVE_ONNX
 
-enum { LAST_IR = 13, FIRST_OPSET = 6, LAST_OPSET = 23 };
+enum { LAST_IR = 14, FIRST_OPSET = 6, LAST_OPSET = 28 };
 
 /* ---- Operators ------------------------------------------------------------------------------ */
 

@@ -130,7 +130,7 @@ static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
         im->draft->count != 1 || (scale && shift) || is_last)
         return false;
     for (size_t c = 0; scale && c < count; c++)
-        if (scale[c] == 0 || !isfinite(scale[c]))
+        if (!(scale[c] > 0) || !isfinite(scale[c]))
             return false;
     if (one) {
         o->scale = (o->scale != 0 ? o->scale : 1) * (double)scale[0];

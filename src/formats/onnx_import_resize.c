@@ -325,13 +325,18 @@ static fv_status move_blocks(fv_onnx_import *im, const char *type, fv_depth_orde
     return status == FV_OK ? fv_onnx_set_standard(im, out, layer, 4) : status;
 }
 
-fv_status fv_onnx_depth_to_space(fv_onnx_import *im) {
+/* SpaceToDepth has its mode from operator set 28 on. */
+static fv_status move_by_mode(fv_onnx_import *im, const char *type) {
     const char *mode = fv_onnx_word(im, "mode", "DCR");
     if (!is(mode, "DCR") && !is(mode, "CRD"))
         return fv_onnx_refuse(im, "mode \"%.20s\"", mode);
-    return move_blocks(im, "depth_to_space", is(mode, "CRD") ? FV_COLUMN_FIRST : FV_DEPTH_FIRST);
+    return move_blocks(im, type, is(mode, "CRD") ? FV_COLUMN_FIRST : FV_DEPTH_FIRST);
+}
+
+fv_status fv_onnx_depth_to_space(fv_onnx_import *im) {
+    return move_by_mode(im, "depth_to_space");
 }
 
 fv_status fv_onnx_space_to_depth(fv_onnx_import *im) {
-    return move_blocks(im, "space_to_depth", FV_DEPTH_FIRST);
+    return move_by_mode(im, "space_to_depth");
 }

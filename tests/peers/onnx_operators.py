@@ -54,6 +54,7 @@ def explains(message, model):
     return (any(has(node.name) and has(node.op_type) for node in graph.node)
             or "input" in message and any(has(each.name) for each in graph.input)
             or "output" in message and any(has(each.name) for each in graph.output)
+            or "tensor" in message and any(has(each.name) for each in graph.initializer)
             or "opset" in message and any(has(each.version) for each in model.opset_import))
 
 
