@@ -16,14 +16,13 @@ enum { LAST_IR = 14, FIRST_OPSET = 6, LAST_OPSET = 28 };
 
 enum { ANY = INT_MAX };
 
-typedef struct operator{
+typedef struct known_operator {
     const char *op;
     fv_onnx_operator *import;
     size_t inputs; /* at most */
-}
-operator;
+} known_operator;
 
-static const operator operators[] = {
+static const known_operator operators[] = {
     {"Conv", fv_onnx_conv, 3},
     {"ConvTranspose", fv_onnx_conv_transpose, 3},
     {"Gemm", fv_onnx_gemm, 3},
@@ -91,9 +90,12 @@ static const operator operators[] = {
     {"SpaceToDepth", fv_onnx_space_to_depth, 1},
 };
 
-static const operator* find_operator(const fv_onnx_node *node) {
-    bool standard = node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
-    for (size_t i = 0; standard && i < sizeof operators / sizeof operators[0]; i++)
+static bool is_standard(const fv_onnx_node *node) {
+    return node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
+}
+
+static const known_operator *find_operator(const fv_onnx_node *node) {
+    for (size_t i = 0; is_standard(node) && i < sizeof operators / sizeof operators[0]; i++)
         if (strcmp(operators[i].op, node->op) == 0)
             return &operators[i];
     return NULL;
@@ -119,7 +121,7 @@ static fv_status import_node(fv_onnx_import *im) {
         status = fv_onnx_find_pattern(im, &done);
     if (status != FV_OK || done)
         return status;
-    const operator* found = find_operator(node);
+    const known_operator *found = find_operator(node);
     if (!found)
         return fv_onnx_refuse(im, "there is no layer for this operator%s%.60s",
                               node->domain[0] ? " of " : "", node->domain);
@@ -438,6 +440,27 @@ static fv_status import_nodes(fv_onnx_import *im, const bool *needed) {
     return FV_OK;
 }
 
+/* A model of other domains' operators alone says no set of the standard ones. */
+static fv_status check_versions(const fv_onnx_model *model) {
+    bool standard = false;
+    for (size_t i = 0; i < model->node_count; i++)
+        standard = standard || is_standard(&model->nodes[i]);
+    if (model->ir < 1 || (standard && model->opset == 0))
+        return fv_fail(FV_FORMAT, "it does not say which version of ONNX or of its operators it is "
+                                  "written in (damaged, or no ONNX model)");
+    if (model->ir > LAST_IR)
+        return fv_fail(FV_UNSUPPORTED,
+                       "it is written in version %lld of ONNX's format, expected at most %d "
+                       "(onnx.version_converter changes it)",
+                       (long long)model->ir, LAST_IR);
+    if (standard && (model->opset < FIRST_OPSET || model->opset > LAST_OPSET))
+        return fv_fail(FV_UNSUPPORTED,
+                       "it is written in operator set %lld, expected %d to %d "
+                       "(onnx.version_converter changes it)",
+                       (long long)model->opset, FIRST_OPSET, LAST_OPSET);
+    return FV_OK;
+}
+
 /* Fills *rest with the settings that are not about the input's sizes. */
 static fv_status import_graph(fv_onnx_import *im, const char *const *settings, int count,
                               const char **rest, int *rest_count) {
@@ -447,22 +470,9 @@ static fv_status import_graph(fv_onnx_import *im, const char *const *settings, i
     im->done = fv_arena_new(&model->arena, model->node_count, sizeof *im->done);
     if (!needed || !im->done)
         return FV_MEMORY;
-    if (model->ir < 1)
-        return fv_fail(FV_FORMAT,
-                       "it does not say which version of ONNX it is (damaged, or no ONNX "
-                       "model)");
-    if (model->ir > LAST_IR)
-        return fv_fail(FV_UNSUPPORTED,
-                       "it is written in version %lld of ONNX's format, expected at "
-                       "most %d (onnx.version_converter changes it)",
-                       (long long)model->ir, LAST_IR);
-    if (model->opset < FIRST_OPSET || model->opset > LAST_OPSET)
-        return fv_fail(
-            FV_UNSUPPORTED,
-            "it is written in operator set %lld, expected %d to %d (onnx.version_converter "
-            "changes it)",
-            (long long)model->opset, FIRST_OPSET, LAST_OPSET);
-    fv_status status = add_tensors(im);
+    fv_status status = check_versions(model);
+    if (status == FV_OK)
+        status = add_tensors(im);
     if (status == FV_OK)
         status = find_input(im, &input);
     if (status == FV_OK)

@@ -18,7 +18,8 @@ from onnx.backend.test.case.node import collect_testcases
 from onnx.reference import ReferenceEvaluator
 
 JOINED = set("Add Sub Mul Div Max Min Sum Mean Pow Concat Where".split())
-FLOATS = {TensorProto.FLOAT: 1e-4, TensorProto.DOUBLE: 1e-4, TensorProto.FLOAT16: 2e-3}
+FLOATS = {TensorProto.FLOAT: 1e-4, TensorProto.DOUBLE: 1e-4, TensorProto.FLOAT16: 2e-3,
+          TensorProto.BFLOAT16: 1e-2}  # bounds; nothing here rounds to 16 bits
 FEW_DIGITS = 1e-3  # how far from exact the package's own runner lets expected outputs be
 NO_BATCH = "no batch axis: a vector or a single number"
 # What else these give (means, indices, masks) is for training; no net reads it.
@@ -143,7 +144,9 @@ def rewrite(name, model, inputs, outputs, label, varying):
         node.name = f"step{i}"
     if varying:
         let_batch_vary(graph)
-    return with_peers(Case(label, name, model, values, wanted, FLOATS[kinds[data]]))
+    bound = max(FLOATS.get(each, 0) for each in [kinds[data]] + [
+        info.type.tensor_type.elem_type for info in graph.output])
+    return with_peers(Case(label, name, model, values, wanted, bound))
 
 
 def difference(got, wanted):

@@ -37,9 +37,9 @@ CLAIMED = set("""
     Pad Resize Upsample DepthToSpace SpaceToDepth ReduceMean ReduceSum ReduceMax Expand Shape Gather
     Constant ConstantOfShape Where Equal
     """.split())
-# Of these the package only has tests whose outputs are no floats, or that have no input: a real
-# model folds them.
-FOLDED = set("Cast Constant ConstantOfShape Equal Shape Upsample".split())
+# Of these the package only has tests whose outputs are no floats, that have no input (a real model
+# folds them), that take samples of the batch (Gather), or an array of exponents (Pow).
+FOLDED = set("Cast Constant ConstantOfShape Equal Gather Pow Shape Upsample Where".split())
 SECONDS = 120
 
 Refusal = collections.namedtuple("Refusal", "label message name")
