@@ -30,7 +30,7 @@ float *fv_onnx_floats(const constant *c) {
     return values;
 }
 
-static int kind_of(int type) {
+static fv_onnx_kind kind_of(int type) {
     if (type == FV_ONNX_BOOL)
         return FV_NUMBER_TRUTH;
     bool is_float = type == FV_ONNX_FLOAT || type == FV_ONNX_DOUBLE || type == FV_ONNX_FLOAT16 ||
@@ -54,7 +54,8 @@ void fv_onnx_set_tensor(const fv_onnx_tensor *tensor, fv_onnx_value *value) {
 
 /* A constant of `like`'s kind with these sizes; NULL with a message, or its numbers to be filled.
  */
-static double *make(fv_onnx_import *im, int kind, int rank, const int64_t *size, constant *out) {
+static double *make(fv_onnx_import *im, fv_onnx_kind kind, int rank, const int64_t *size,
+                    constant *out) {
     fv_onnx_tensor t = {.name = im->node->name, .rank = rank};
     if (rank > FV_ONNX_RANK) {
         fv_onnx_refuse(im, "it makes an array of more than 8 axes");
@@ -322,8 +323,8 @@ static const struct {
              {"And", both_true, true},
              {"Or", any_true, true}};
 
-static fv_status fold_pair(fv_onnx_import *im, pair_function *join, int kind, const constant *x,
-                           const constant *y, constant *out) {
+static fv_status fold_pair(fv_onnx_import *im, pair_function *join, fv_onnx_kind kind,
+                           const constant *x, const constant *y, constant *out) {
     int64_t size[FV_ONNX_RANK];
     int rank = 0;
     fv_status status = broadcast(im, x, y->size, y->rank, size, &rank);
@@ -346,8 +347,8 @@ static fv_status fold_pairs(fv_onnx_import *im, const fold_call *c) {
     fv_status status = FV_OK;
     for (size_t i = 1; i < c->count && status == FV_OK; i++) {
         constant next;
-        status = fold_pair(im, pairs[at].join, pairs[at].truth ? FV_NUMBER_TRUTH : (int)sum.kind,
-                           &sum, c->in[i], &next);
+        status = fold_pair(im, pairs[at].join, pairs[at].truth ? FV_NUMBER_TRUTH : sum.kind, &sum,
+                           c->in[i], &next);
         sum = next;
     }
     if (status == FV_OK)
@@ -394,14 +395,14 @@ static const struct {
 static fv_status fold_map(fv_onnx_import *im, const fold_call *c) {
     size_t at = 0;
     const constant *x = c->in[0];
-    int kind = (int)x->kind;
+    fv_onnx_kind kind = x->kind;
     while (strcmp(maps[at].op, im->node->op) != 0)
         at++;
     if (strcmp(im->node->op, "Cast") == 0)
         kind = kind_of((int)fv_onnx_integer(im, "to", FV_ONNX_FLOAT));
     if (strcmp(im->node->op, "CastLike") == 0 && c->count > 1)
-        kind = (int)c->in[1]->kind;
-    if (!maps[at].map && kind == (int)x->kind) {
+        kind = c->in[1]->kind;
+    if (!maps[at].map && kind == x->kind) {
         *c->out = *x;
         return FV_OK;
     }
@@ -482,7 +483,7 @@ static fv_status fold_unsqueeze(fv_onnx_import *im, const fold_call *c) {
  */
 static fv_status pick(fv_onnx_import *im, const constant *x, int rank, const int64_t *size,
                       int64_t begin, const int64_t *step, constant *out) {
-    double *numbers = make(im, (int)x->kind, rank, size, out);
+    double *numbers = make(im, x->kind, rank, size, out);
     for (size_t i = 0; numbers && i < out->count; i++) {
         int64_t place = begin;
         size_t rest = i;
@@ -583,7 +584,7 @@ static fv_status fold_gather(fv_onnx_import *im, const fold_call *c) {
         if (a != axis)
             size[rank++] = x->size[a];
     }
-    double *numbers = make(im, (int)x->kind, rank, size, c->out);
+    double *numbers = make(im, x->kind, rank, size, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++) {
         size_t in = i % (size_t)inner, k = i / (size_t)inner % indices->count,
                out = i / (size_t)inner / indices->count;
@@ -612,7 +613,7 @@ static fv_status fold_concat(fv_onnx_import *im, const fold_call *c) {
                 return fv_onnx_wrong(im, "its constants have sizes that do not fit together");
         size[axis] += c->in[i]->size[axis];
     }
-    double *numbers = make(im, (int)first->kind, first->rank, size, c->out);
+    double *numbers = make(im, first->kind, first->rank, size, c->out);
     for (size_t i = 0, at = 0; numbers && i < c->count; i++) {
         const constant *x = c->in[i];
         size_t run = (size_t)(x->size[axis] * inner), all = (size_t)(size[axis] * inner);
@@ -648,7 +649,7 @@ static fv_status fold_reduce(fv_onnx_import *im, const fold_call *c) {
     while (strcmp(reductions[at].op, im->node->op) != 0)
         at++;
     int rank = fv_onnx_integer(im, "keepdims", 1) ? x->rank : 0;
-    double *number = make(im, (int)x->kind, rank, ones, c->out);
+    double *number = make(im, x->kind, rank, ones, c->out);
     if (!number)
         return no_memory_or_message();
     *number = fv_onnx_number(x, 0);

@@ -11,10 +11,12 @@
 
 /* ---- Values --------------------------------------------------------------------------------- */
 
+typedef enum fv_onnx_kind { FV_NUMBER_FLOAT, FV_NUMBER_WHOLE, FV_NUMBER_TRUTH } fv_onnx_kind;
+
 /* Numbers that are known before the net runs. Of whole numbers NaN is one that is not: the size of
  * the batch, or one that varies. */
 typedef struct fv_onnx_constant {
-    enum { FV_NUMBER_FLOAT, FV_NUMBER_WHOLE, FV_NUMBER_TRUTH } kind;
+    fv_onnx_kind kind;
     int rank;
     int64_t size[FV_ONNX_RANK];
     size_t count;
