@@ -442,8 +442,8 @@ const cli_verb verb_predict = {
     .summary = "tells what a model sees in pictures, arrays or samples",
     .usage = "MODEL... FILE... [options]",
     .details =
-        "Leading operands that end in .safetensors, .keras or .h5 are the models; several are\n"
-        "an ensemble, whose outputs are averaged by name. A FILE is a PNG or JPEG picture, a\n"
+        "Leading operands that end in .safetensors, .onnx, .keras or .h5 are the models; several\n"
+        "are an ensemble, whose outputs are averaged by name. A FILE is a PNG or JPEG picture, a\n"
         ".npy array, or a sample of a data set: mnist:test:17. A file that fails does not\n"
         "stop the others; the exit status is then 1. fovea(1) shows the JSON.\n",
     .options = predict_table,

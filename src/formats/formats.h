@@ -80,5 +80,10 @@ fv_status fv_npz_write(const fv_net *net, const char *path);
 /* The net as an ONNX model (IR 8, opset 17) that takes and gives arrays N, channels, sizes; equal
  * nets give equal files. FV_UNSUPPORTED names the layer that ONNX has no form for. */
 fv_status fv_onnx_export(const fv_net *net, const char *path);
+/* A net from an ONNX model (opset 6 to 28), by the layers that its operators are here; settings that
+ * name a size of the input ("height=224") fix it, the others are as in .net files. Weights stay in the
+ * file where all of them lie there as layers want them. FV_UNSUPPORTED names the node that has no
+ * counterpart. */
+fv_net *fv_onnx_load(const char *path, const char *const *settings, int count);
 
 #endif

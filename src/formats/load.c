@@ -164,6 +164,9 @@ fv_net *fv_net_load_with(const char *path, const char *const *settings, int coun
     if (has_suffix(path, ".safetensors")) {
         return fv_model_load(path, settings, count);
     }
+    if (has_suffix(path, ".onnx")) {
+        return fv_onnx_load(path, settings, count);
+    }
     return is_path(path) ? load_text(path, settings, count) : load_named(path, settings, count);
 }
 

@@ -1,16 +1,28 @@
-/* The bytes drawn as a file, for readers that take a path. */
+/* The bytes drawn as files, for readers that take a path. */
 #include "fuzz.h"
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[64], path[256];
+static char folder[64];
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *place) {
+    (void)info, (void)type;
+    if (place->level > 0)
+        remove(path);
+    return 0;
+}
+
+void fuzz_empty_folder(void) {
+    enum { MOST_OPEN = 8 };
+    nftw(fuzz_folder(), remove_entry, MOST_OPEN, FTW_DEPTH | FTW_PHYS);
+}
 
 static void remove_folder(void) {
-    if (path[0])
-        unlink(path);
+    fuzz_empty_folder();
     rmdir(folder);
 }
 
@@ -23,8 +35,19 @@ const char *fuzz_folder(void) {
     return folder;
 }
 
+/* The folders of a path below folder[]; one that is there is left as it is. */
+static void make_folders(char *path) {
+    for (char *slash = path + strlen(folder) + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        mkdir(path, 0700);
+        *slash = '/';
+    }
+}
+
 const char *fuzz_file(const char *name, const uint8_t *bytes, size_t size) {
+    static char path[1024];
     snprintf(path, sizeof path, "%s/%s", fuzz_folder(), name);
+    make_folders(path);
     FILE *file = fopen(path, "wb");
     if (!file)
         return NULL;
