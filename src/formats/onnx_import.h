@@ -1,8 +1,9 @@
 /* An ONNX model as a net. onnx_import.c walks the nodes, in whose order each value becomes a
  * constant or a layer's output; onnx_layout.c knows how a layer's numbers lie as ONNX has them;
- * onnx_fold.c reckons constants; onnx_weights.c keeps the numbers of weights; onnx_in_*.c know the
- * operators, by subject, and join what is one layer here: bias, batch norm, activation. Layers are
- * added to a draft, a net whose text the net itself is then read from. */
+ * onnx_fold.c reckons constants; onnx_import_*.c know the operators, by subject, and join what is one
+ * layer here: bias, batch norm, activation; onnx_patterns.c knows formulas that are one layer, which
+ * onnx_match.c finds. Layers and their weights are added to a draft (onnx_draft.c), a net whose text
+ * the net itself is then read from. */
 #ifndef FV_FORMATS_ONNX_IMPORT_H
 #define FV_FORMATS_ONNX_IMPORT_H
 

@@ -65,7 +65,8 @@ fv_status fv_onnx_set_array(fv_onnx_import *im, fv_onnx_value *value, fv_tensor 
     const fv_shape *shape = fv_onnx_shape(im, layer);
     fv_onnx_array a = {.layer = layer, .rank = rank};
     int factor_of[FV_ONNX_RANK];
-    if (count != shape->rank + 1)
+    bool one = count == 0 && shape->rank == 0 && shape->channels == 1; /* a number a sample */
+    if (count != shape->rank + 1 && !one)
         return fv_onnx_refuse(im, "it gives an array of other axes than its input has");
     for (int axis = 0; axis < rank; axis++) {
         int at = 0, size = 1;

@@ -187,6 +187,96 @@ def norms():
     case("l2norm_operator", picture, lambda m, x: m("LpNormalization", x, axis=1, p=2))
 
 
+def norms_elsewhere():
+    """Axes that lie elsewhere in memory than the layer wants them, and norms written as formulas."""
+    picture = (2, 6, 3, 4)
+
+    def turned(m, x):
+        return m("Transpose", x, perm=[0, 3, 1, 2])
+    case("batchnorm_of_turned", (2, 4, 4, 4), lambda m, x: batch_norm(
+        m, turned(m, conv(m, x, 4, 4, 1, 1)), 4))
+    case("instancenorm_of_turned", picture, lambda m, x: m(
+        "InstanceNormalization", turned(m, x), positive(4), draw(4)))
+    case("groupnorm_operator_of_turned", picture, lambda m, x: m(
+        "GroupNormalization", turned(m, x), positive(4), draw(4), num_groups=2), opset=21)
+    for groups in (1, 2, 6):
+        case("groupnorm_scaled_groups_%d" % groups, picture, lambda m, x: m("Reshape", m(
+            "InstanceNormalization", m("Reshape", x, ints(0, groups, -1)), positive(groups),
+            draw(groups)), ints(0, 6, 3, 4)))
+    case("layernorm_of_places", picture, lambda m, x: m(
+        "LayerNormalization", x, positive(3, 4), draw(3, 4), axis=2))
+    case("layernorm_of_rows", picture, lambda m, x: m("LayerNormalization", x, positive(4)))
+    case("layernorm_of_all_turned", picture, lambda m, x: m(
+        "LayerNormalization", turned(m, x), positive(4, 6, 3), draw(4, 6, 3), axis=1))
+    case("lp_normalization_of_rows", picture, lambda m, x: m("LpNormalization", x))
+    case("prelu_of_turned", picture, lambda m, x: m("PRelu", turned(m, x), draw(4, 1, 1)))
+
+    def centred(m, x, axis):
+        return m("Sub", x, m("ReduceMean", x, ints(axis)))
+
+    def by_channels(m, x, scale):
+        """Each difference anew, as Keras writes it."""
+        d = centred(m, x, 1)
+        variance = m("ReduceMean", m("Mul", d, d), ints(1))
+        y = m("Div", centred(m, x, 1), m("Sqrt", m("Add", variance, np.float32(1e-3))))
+        return m("Mul", y, scale)
+    case("layernorm_by_channels_decomposed", picture, lambda m, x: by_channels(
+        m, x, positive(6, 1, 1)), opset=18)
+    case("layernorm_scaled_by_rows", picture, lambda m, x: by_channels(
+        m, x, positive(4)), opset=18)
+
+    def root(m, x):
+        return m("Sqrt", m("Add", m("ReduceMean", m("Pow", x, np.float32(2)), axes=[-1]),
+                           np.float32(1e-6)))
+    case("rmsnorm_decomposed", (2, 6), lambda m, x: m(
+        "Mul", positive(6), m("Div", x, root(m, x))), opset=16, constant=True)
+    case("rmsnorm_reciprocal", picture, lambda m, x: m(
+        "Mul", positive(4), m("Mul", x, m("Reciprocal", root(m, x)))), opset=16)
+    case("l2norm_torch", picture, lambda m, x: m("Div", x, m("Expand", m("Clip", m(
+        "ReduceL2", x, axes=[1]), np.float32(1e-12)), m("Shape", x))), constant=True)
+    case("l2norm_least", picture, lambda m, x: m("Div", x, m("Sqrt", m("Max", m(
+        "ReduceSum", m("Mul", x, x), ints(1)), np.float32(2)))))
+
+    def distances(m, x):
+        d = m("Sub", m("Reshape", x, ints(0, 1, 7)), draw(5, 7))
+        return m("ReduceSum", m("Mul", d, d), ints(2), keepdims=0)
+    case("rbf_formula", (2, 7), distances)
+
+    def by_rows(m, x):
+        rows = m("Reshape", m("Mul", x, x), ints(0, 1, 6, -1))
+        mean = m("AveragePool", rows, kernel_shape=[4, 1], pads=[1, 0, 2, 0], count_include_pad=1)
+        base = m("Add", m("Mul", mean, np.float32(0.8)), np.float32(2))
+        return m("Div", x, m("Reshape", m("Pow", base, np.float32(0.6)), m("Shape", x)))
+    case("lrn_formula", picture, by_rows)
+
+
+def formulas():
+    """Activations as their formulas, beyond those of activation_*_of_conv."""
+    picture = (1, 3, 4, 5)
+
+    def one(name, build, **more):
+        case("formula_" + name, picture, lambda m, x: build(m, conv(m, x, 4, 3, 2, 2)),
+             data="wide", **more)
+
+    def step(m, x):
+        return m("Clip", m("Add", x, np.float32(3)), np.float32(0), np.float32(6))
+    one("hard_swish", lambda m, x: m("Div", m("Mul", x, step(m, x)), np.float32(6)))
+    one("hard_sigmoid", lambda m, x: m("Mul", step(m, x), np.float32(1 / 6)))
+    one("softplus", lambda m, x: m("Log", m("Add", m("Exp", x), np.float32(1))))
+    one("softsign", lambda m, x: m("Div", x, m("Add", m("Abs", x), np.float32(1))))
+
+    def half_first(m, x):
+        half = m("Mul", x, np.float32(0.5))
+        return m("Mul", half, m("Add", m("Erf", m("Div", x, np.float32(2 ** 0.5))),
+                                np.float32(1)))
+    one("gelu_half_first", half_first, constant=True)
+    one("gelu_and_its_input", lambda m, x: m("Add", half_first(m, x), x))
+    one("celu", lambda m, x: m("Celu", x, alpha=2.0))
+    one("clip_to_1", lambda m, x: m("Clip", x, np.float32(-1), np.float32(1)))
+    one("clip_max_alone", lambda m, x: m("Clip", x, None, np.float32(0.5)))
+    one("clip_nothing", lambda m, x: m("Clip", x))
+
+
 # ---- Dense layers --------------------------------------------------------------------------------
 
 
@@ -856,9 +946,9 @@ def dense_block(m, x, count):
 # ---- The files -----------------------------------------------------------------------------------
 
 os.makedirs(FOLDER, exist_ok=True)
-for make in (convolutions, transposed_convolutions, batch_norms, norms, dense, flattening, pools,
-             global_pools, shapes_and_axes, joins, parts, borders, resizing, activations, numbers,
-             what_does_nothing, constants, nets):
+for make in (convolutions, transposed_convolutions, batch_norms, norms, norms_elsewhere, formulas,
+             dense, flattening, pools, global_pools, shapes_and_axes, joins, parts, borders, resizing,
+             activations, numbers, what_does_nothing, constants, nets):
     make()
 write(FOLDER + "/cases.safetensors")
 print(sum(key.endswith(".input") for key in metadata), "cases", file=sys.stderr)
