@@ -212,7 +212,6 @@ static const struct {
     {"input_left_out", DAMAGED, NULL},
     {"input_of_int64", UNSUPPORTED, "input"},
     {"input_of_rank_0", EITHER, "input"},
-    {"input_of_rank_1", EITHER, "input"},
     {"input_of_rank_7", UNSUPPORTED, "input"},
     {"input_sequence", EITHER, "input"},
     {"input_size_0", EITHER, "input"},

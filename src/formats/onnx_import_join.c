@@ -281,6 +281,10 @@ static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_o
         return FV_MEMORY;
     for (size_t i = 0; i < c->count; i++) {
         double number = fv_onnx_number(c, i);
+        if (how == INVERTED && number == 0) {
+            fv_free(numbers);
+            return fv_onnx_refuse(im, "it divides by 0");
+        }
         numbers[i] = (float)(how == NEGATED ? -number : how == INVERTED ? 1 / number : number);
     }
     fv_status status = fv_onnx_scale_shift(im, x, c->count, multiply ? numbers : NULL,

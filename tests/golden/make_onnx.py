@@ -750,6 +750,7 @@ def activations():
     case("softmax_13_columns", picture, lambda m, x: m("Softmax", m("Conv", x, draw(4, 2, 1, 1)),
         axis=-1), opset=13)
     case("identity_alone", picture, lambda m, x: m("Identity", x))
+    case("one_number_a_sample", (2,), lambda m, x: m("Sigmoid", m("Mul", x, np.float32(3))))
     case("softmax_11_of_flattened", (2, 3, 2, 2), lambda m, x: m("Softmax", m("Flatten", x)),
          opset=9)
     case("logsoftmax_11", (2, 7), lambda m, x: m("LogSoftmax", x, axis=1), opset=11)

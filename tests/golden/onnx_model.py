@@ -37,7 +37,7 @@ def ints(*values):
 
 def last(x):
     """An array of ONNX in the library's order of axes: the channels last."""
-    return np.moveaxis(x, 1, -1) if x.ndim > 2 else x
+    return x[:, None] if x.ndim == 1 else np.moveaxis(x, 1, -1) if x.ndim > 2 else x
 
 
 # ---- Graphs --------------------------------------------------------------------------------------
@@ -147,9 +147,10 @@ def case(name, shape, build, opset=17, ir=None, batch="N", sizes=None, constant=
     path = "%s/%s.onnx" % (FOLDER, name)
     save(model, path, external)
 
-    ours = shape[:1] + shape[2:] + shape[1:2]
+    ours = shape[:1] + shape[2:] + (shape[1:2] or (1,))
     x = tensors[data][:np.prod(shape)].reshape(ours)
-    outputs = run(path, list(results), np.moveaxis(x, -1, 1).copy())
+    first = np.moveaxis(x, -1, 1).reshape(shape).copy()
+    outputs = run(path, list(results), first)
     declare(path, list(results), outputs, batch, sizes)
     metadata[name + ".input"] = " ".join([data] + [str(size) for size in ours])
     if refused is not None:
