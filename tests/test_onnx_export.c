@@ -3,7 +3,7 @@
  * refused by the layer's name; and whatever fails leaves nothing behind. That ONNX Runtime computes
  * the same from them is held by peers/onnx_export.py. */
 #include "files.h"
-#include "formats/onnx_export.h"
+#include "formats/onnx/export.h"
 #include "onnx_text.h"
 #include <dirent.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* ONNX nodes of layers on vectors, of constants and slopes, and of what joins several inputs.
- * Called by onnx_export.c by its table. */
-#include "formats/onnx_export.h"
+ * Called by export.c by its table. */
+#include "formats/onnx/export.h"
 
 /* ---- Vectors -------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* ONNX nodes of pooling. Called by onnx_export.c by its table. */
-#include "formats/onnx_export.h"
+/* ONNX nodes of pooling. Called by export.c by its table. */
+#include "formats/onnx/export.h"
 
 /* ---- Sliding windows ------------------------------------------------------------------------ */
 

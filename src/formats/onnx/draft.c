@@ -1,7 +1,7 @@
 /* The layers and weights that an ONNX model becomes, in a draft net: their names, and what joins a
  * layer that is there already: factors and shifts of its channels, an activation. Called by the
  * operators. */
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 #include "layers/activation.h"
 #include <ctype.h>
 #include <math.h>

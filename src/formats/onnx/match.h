@@ -1,9 +1,9 @@
 /* Formulas that are found in an ONNX graph, as exporters write layers that ONNX has no operator
- * for. Called by onnx_patterns.c. */
+ * for. Called by patterns.c. */
 #ifndef FV_FORMATS_ONNX_MATCH_H
 #define FV_FORMATS_ONNX_MATCH_H
 
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 
 enum { FV_MATCH_NODES = 24 };
 

@@ -1,9 +1,9 @@
 /* Decodes an ONNX file by nanopb's primitives, field by field: the messages are walked where they
- * lie in the mapped file, so that tensors are only pointed at. Called by onnx_import.c. */
+ * lie in the mapped file, so that tensors are only pointed at. Called by import.c. */
 #include "base/alloc.h"
 #include "base/status.h"
 #include "formats/formats.h"
-#include "formats/onnx_model.h"
+#include "formats/onnx/model.h"
 #include <stdint.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* What an operator asks of the node that is being imported: its inputs, its attributes, and how it
  * is refused. Called by the operators. */
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* ONNX nodes of what slides over its input: windows with their padding, the convolutions, LeNet-5's
- * sub-sampling. Weights are in files as ONNX wants them. Called by onnx_export.c by its table. */
-#include "formats/onnx_export.h"
+ * sub-sampling. Weights are in files as ONNX wants them. Called by export.c by its table. */
+#include "formats/onnx/export.h"
 #include "layers/conv.h"
 #include "layers/meaning.h"
 #include <string.h>

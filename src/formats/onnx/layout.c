@@ -1,7 +1,7 @@
 /* How a layer's numbers lie as an array of ONNX: factors of its axes, in the order of memory. To
  * reshape or transpose changes only what is noted here; numbers move when an operator wants them in
  * an order of its own, as few axes at a time as can be. Called by the operators. */
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 #include <limits.h>
 #include <string.h>
 

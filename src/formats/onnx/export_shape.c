@@ -1,6 +1,6 @@
 /* ONNX nodes of layers that move values: shapes, axes, borders, parts, other sizes. Called by
- * onnx_export.c by its table. */
-#include "formats/onnx_export.h"
+ * export.c by its table. */
+#include "formats/onnx/export.h"
 #include <string.h>
 
 /* Where axis `axis` of ours (0: the channels, else a spatial one from 1) lies in ONNX. */

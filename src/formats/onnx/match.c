@@ -1,6 +1,6 @@
 /* Finds formulas in an ONNX graph: from the node that gives the result back to x, as a text says.
- * Called by onnx_patterns.c. */
-#include "formats/onnx_match.h"
+ * Called by patterns.c. */
+#include "formats/onnx/match.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>

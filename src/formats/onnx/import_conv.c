@@ -1,7 +1,7 @@
 /* ONNX's convolutions and products with matrices, and the windows that pools have too. Weights have
  * the order of files; those of a dense layer only where ONNX has them transposed. Called by
- * onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * import.c by its table. */
+#include "formats/onnx/import.h"
 #include <limits.h>
 #include <math.h>
 #include <string.h>

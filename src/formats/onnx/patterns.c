@@ -1,8 +1,8 @@
 /* Nodes of ONNX that together are one layer here: formulas of layers that ONNX, or its older
  * operator sets, have no operator for, as fovea, PyTorch and Keras write them. A formula is found
- * when its first node is imported; the longest that begins there is taken. Called by onnx_import.c
+ * when its first node is imported; the longest that begins there is taken. Called by import.c
  * before it asks for the node's operator. */
-#include "formats/onnx_match.h"
+#include "formats/onnx/match.h"
 #include <math.h>
 #include <string.h>
 

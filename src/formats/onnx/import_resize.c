@@ -1,7 +1,7 @@
 /* ONNX's operators that change the sizes of a picture: Resize and Upsample as the layer upsample,
  * where both take the same cells with the same weights; blocks of cells as channels and back.
- * Called by onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * Called by import.c by its table. */
+#include "formats/onnx/import.h"
 #include <limits.h>
 #include <math.h>
 #include <string.h>

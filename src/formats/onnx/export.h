@@ -1,5 +1,5 @@
-/* ONNX out: the graph in memory (onnx_export_graph.c), its encoding (onnx_write.c), and what makes
- * ONNX nodes of layers (onnx_export.c walks the net and has the table; onnx_export_*.c the layers
+/* ONNX out: the graph in memory (export_graph.c), its encoding (write.c), and what makes
+ * ONNX nodes of layers (export.c walks the net and has the table; export_*.c the layers
  * by subject). ONNX is NCHW: an array of ours with spatial axes is there N, channels, sizes; a
  * vector is N, channels. */
 #ifndef FV_FORMATS_ONNX_EXPORT_H

@@ -1,5 +1,5 @@
-/* An ONNX file as it is written: nodes, tensors, inputs and outputs by name. onnx_read.c decodes
- * the messages, onnx_tensor.c the numbers; onnx_import.c makes a net of it. */
+/* An ONNX file as it is written: nodes, tensors, inputs and outputs by name. read.c decodes
+ * the messages, tensor.c the numbers; import.c makes a net of it. */
 #ifndef FV_FORMATS_ONNX_MODEL_H
 #define FV_FORMATS_ONNX_MODEL_H
 
@@ -49,7 +49,7 @@ typedef struct fv_onnx_attribute {
 typedef struct fv_onnx_node {
     const char *op, *name, *domain;    /* "" where not given */
     const char **inputs, **outputs;    /* names; "": left out */
-    int *input_values, *output_values; /* their numbers, -1: left out; by onnx_import.c */
+    int *input_values, *output_values; /* their numbers, -1: left out; by import.c */
     size_t input_count, output_count;
     fv_onnx_attribute *attributes;
     size_t attribute_count;

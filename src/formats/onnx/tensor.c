@@ -1,10 +1,10 @@
 /* The numbers of an ONNX model: element types, and data in files beside the model. Called by
- * onnx_read.c and the importer. */
+ * read.c and the importer. */
 #include "base/alloc.h"
 #include "base/half.h"
 #include "base/status.h"
 #include "base/text.h"
-#include "formats/onnx_model.h"
+#include "formats/onnx/model.h"
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

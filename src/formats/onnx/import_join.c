@@ -1,7 +1,7 @@
 /* ONNX's arithmetic, value by value: of two arrays by add, multiply and maximum; of an array and
  * constants by what the layer before can take up (a convolution's bias, the input's scale and
- * mean), else by constant layers. Called by onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * mean), else by constant layers. Called by import.c by its table. */
+#include "formats/onnx/import.h"
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* ONNX nodes of normalisations: by an operator where ONNX has one of the same meaning, else by its
- * formula. Called by onnx_export.c by its table. */
-#include "formats/onnx_export.h"
+ * formula. Called by export.c by its table. */
+#include "formats/onnx/export.h"
 #include "layers/meaning.h"
 
 /* ---- Parts ---------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* A net as an ONNX model: a table says which function writes the nodes of which layer type; this
  * file walks the layers, hands each its inputs in the order that it wants, and adds activations.
  * Called by the public fv_export. */
-#include "formats/onnx_export.h"
+#include "formats/onnx/export.h"
 #include "base/text.h"
 #include <stdarg.h>
 #include <stdio.h>

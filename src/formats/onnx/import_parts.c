@@ -1,7 +1,7 @@
 /* ONNX's operators that take parts of an array, put arrays behind one another and lay borders
  * around them: slice, crop, concat, pad. Numbers are taken as they lie: what is not of the order of
- * most layers is not put into it only to be cut. Called by onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * most layers is not put into it only to be cut. Called by import.c by its table. */
+#include "formats/onnx/import.h"
 #include <limits.h>
 #include <math.h>
 #include <string.h>

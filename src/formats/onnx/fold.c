@@ -1,8 +1,8 @@
 /* Constants of an ONNX model, and what is reckoned of them before the net runs: sizes that reshapes
  * ask for, weights that are transposed, numbers that exporters write as small graphs. In double; of
  * whole numbers NaN is one that only a run would know, the size of the batch. Called by
- * onnx_import.c. */
-#include "formats/onnx_import.h"
+ * import.c. */
+#include "formats/onnx/import.h"
 #include <math.h>
 #include <string.h>
 

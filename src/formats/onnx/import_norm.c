@@ -1,7 +1,7 @@
 /* ONNX's normalisations. A batch norm whose statistics are fixed is a factor and a shift of each
  * channel, which the layer before takes up; the others are layers of their own. Called by
- * onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * import.c by its table. */
+#include "formats/onnx/import.h"
 #include <math.h>
 #include <string.h>
 

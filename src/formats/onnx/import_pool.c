@@ -1,6 +1,6 @@
-/* ONNX's pools, and means, sums and maxima over axes, which are pools too. Called by onnx_import.c
+/* ONNX's pools, and means, sums and maxima over axes, which are pools too. Called by import.c
  * by its table. */
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 #include <string.h>
 
 /* ---- Sliding windows ------------------------------------------------------------------------ */

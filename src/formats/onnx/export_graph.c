@@ -1,7 +1,7 @@
 /* An ONNX graph in memory: values by number, nodes in their order, constants. After a failure
  * nothing more is added, so that a translator checks once, at its end. Called by onnx_export*.c. */
 #include "base/text.h"
-#include "formats/onnx_export.h"
+#include "formats/onnx/export.h"
 #include <math.h>
 #include <string.h>
 

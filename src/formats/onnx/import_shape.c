@@ -1,7 +1,7 @@
 /* ONNX's operators that give the same numbers other axes, or leave them as they are: arrays are
  * only noted down otherwise, no number moves. Constants that are repeated for each sample become
- * layers. Called by onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * layers. Called by import.c by its table. */
+#include "formats/onnx/import.h"
 #include <limits.h>
 #include <math.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * the outputs need, has each node imported by the function that the table names, and reads the net
  * from the draft's text. Weights that lie in the file as a layer wants them stay there. The public
  * fv_net_load. */
-#include "formats/onnx_import.h"
+#include "formats/onnx/import.h"
 #include "base/text.h"
 #include <limits.h>
 #include <stdlib.h>

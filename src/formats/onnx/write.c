@@ -1,8 +1,8 @@
 /* Encodes an ONNX graph (IR 8, opset 17) as protobuf by nanopb: callbacks write names, lists and
  * messages within messages. A message is sized before it is written, by the same callbacks on a
  * stream that only counts; weights are converted in the writing pass alone, one at a time. Called
- * by onnx_export.c. */
-#include "formats/onnx_export.h"
+ * by export.c. */
+#include "formats/onnx/export.h"
 #ifdef FV_HAVE_ONNX
 #include "onnx.pb.h"
 #include <inttypes.h>

@@ -1,14 +1,14 @@
-/* An ONNX model as a net. onnx_import.c walks the nodes, in whose order each value becomes a
- * constant or a layer's output; onnx_layout.c knows how a layer's numbers lie as ONNX has them;
- * onnx_fold.c reckons constants; onnx_import_*.c know the operators, by subject, and join what is one
- * layer here: bias, batch norm, activation; onnx_patterns.c knows formulas that are one layer, which
- * onnx_match.c finds. Layers and their weights are added to a draft (onnx_draft.c), a net whose text
+/* An ONNX model as a net. import.c walks the nodes, in whose order each value becomes a
+ * constant or a layer's output; layout.c knows how a layer's numbers lie as ONNX has them;
+ * fold.c reckons constants; import_*.c know the operators, by subject, and join what is one
+ * layer here: bias, batch norm, activation; patterns.c knows formulas that are one layer, which
+ * match.c finds. Layers and their weights are added to a draft (draft.c), a net whose text
  * the net itself is then read from. */
 #ifndef FV_FORMATS_ONNX_IMPORT_H
 #define FV_FORMATS_ONNX_IMPORT_H
 
 #include "formats/formats.h"
-#include "formats/onnx_model.h"
+#include "formats/onnx/model.h"
 
 /* ---- Values --------------------------------------------------------------------------------- */
 
@@ -123,7 +123,7 @@ fv_status fv_onnx_in_and_out(const fv_onnx_import *im, fv_onnx_value **in, fv_on
 /* Axis in 0..rank-1 from one that may be counted from the end; -1 and a message: it is none. */
 int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank);
 
-/* ---- Constants (onnx_fold.c) ---------------------------------------------------------------- */
+/* ---- Constants (fold.c) ---------------------------------------------------------------- */
 
 double fv_onnx_number(const fv_onnx_constant *constant, size_t i);
 /* As floats, which the caller frees; NULL with a message. */
@@ -132,7 +132,7 @@ void fv_onnx_set_tensor(const fv_onnx_tensor *tensor, fv_onnx_value *value);
 /* Whether all inputs are constants (or only sizes are asked for); then the outputs are reckoned. */
 fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded);
 
-/* ---- How arrays lie (onnx_layout.c) --------------------------------------------------------- */
+/* ---- How arrays lie (layout.c) --------------------------------------------------------- */
 
 /* Size of an axis from 1 on; FV_ANY where it varies. */
 int fv_onnx_size(const fv_onnx_array *array, int axis);
@@ -168,7 +168,7 @@ fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int ra
 fv_status fv_onnx_transpose(const fv_onnx_import *im, const fv_onnx_array *array, const int *axes,
                             fv_onnx_array *transposed);
 
-/* ---- Layers of the draft (onnx_draft.c) ----------------------------------------------------- */
+/* ---- Layers of the draft (draft.c) ----------------------------------------------------- */
 
 /* Adds a layer of that type; called as the first of the node's outputs or weights is. */
 fv_status fv_onnx_add(fv_onnx_import *im, const char *type, int count, const fv_tensor *inputs,
@@ -207,7 +207,7 @@ fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *array, i
                                int *count, fv_tensor *layer);
 /* Whether axis 1 is the channels of the array's layer. */
 bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array);
-/* Adds a layer whose channels are axis 1 and sets `out` (onnx_import_norm.c). */
+/* Adds a layer whose channels are axis 1 and sets `out` (import_norm.c). */
 fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
                                   const void *options, fv_onnx_value *out);
 /* Adds a layer whose channels are that axis, from 1, and sets `out`; weight and bias (NULL: none)
@@ -216,7 +216,7 @@ fv_status fv_onnx_add_on_axis(fv_onnx_import *im, const fv_onnx_value *x, int ax
                               const char *type, const void *options, const fv_onnx_constant *weight,
                               const fv_onnx_constant *bias, fv_onnx_value *out);
 /* y = x scale + shift, of one number each or one for each of axis 1 (count of them; NULL: 1, 0):
- * joined to the layer before, or by layers of its own (onnx_import_join.c). */
+ * joined to the layer before, or by layers of its own (import_join.c). */
 fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
                               const float *scale, const float *shift, fv_onnx_value *out);
 /* The larger of x and a number, value by value. */
@@ -252,7 +252,7 @@ fv_onnx_operator fv_onnx_same, fv_onnx_flatten, fv_onnx_reshape_node, fv_onnx_tr
     fv_onnx_depth_to_space, fv_onnx_space_to_depth;
 
 /* A group of nodes that is one layer here, beginning with this node: then it is imported and *found
- * set (onnx_patterns.c). */
+ * set (patterns.c). */
 fv_status fv_onnx_find_pattern(fv_onnx_import *im, bool *found);
 
 #endif

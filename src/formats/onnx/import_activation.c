@@ -1,6 +1,6 @@
 /* ONNX's activations: they join the layer that gives their input where it has none yet, else they
- * are layers of their own. Called by onnx_import.c by its table. */
-#include "formats/onnx_import.h"
+ * are layers of their own. Called by import.c by its table. */
+#include "formats/onnx/import.h"
 #include "layers/activation.h"
 #include <float.h>
 #include <math.h>
