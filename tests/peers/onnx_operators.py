@@ -64,7 +64,8 @@ def run_fovea(case, folder):
     """The outputs in ONNX's order of axes, or a Refusal."""
     model, array = folder / "test.onnx", folder / "test.npy"
     model.write_bytes(case.model.SerializeToString())
-    np.save(array, np.ascontiguousarray(np.moveaxis(case.inputs, 1, -1), np.float32))
+    inputs = case.inputs[:, None] if case.inputs.ndim == 1 else np.moveaxis(case.inputs, 1, -1)
+    np.save(array, np.ascontiguousarray(inputs, np.float32))
     with tempfile.TemporaryDirectory() as results:
         command = [PROGRAM, "run", model, "--input", array, "--output-dir", results]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace",
