@@ -117,21 +117,28 @@ def what_differs(before, after):
 
 
 def compare(net, folder, rng):
-    """Worst difference of outputs, and the tables before and after."""
+    """The models before and after, and the worst difference of outputs."""
     first, onnx_file, second = folder / "a.safetensors", folder / "a.onnx", folder / "b.safetensors"
     fovea("export", net, first)
     draw(first, rng)
     fovea("export", first, onnx_file)
     fovea("export", onnx_file, second)
-    before, after = table(first), table(second)
-    direct = table(onnx_file)
+    pictures = folder / "x.npy"
+    random_input(table(first)["layers"], pictures, rng)
+    ours = run(first, pictures, folder / "a")
+    worst = max(worst_difference(ours, run(model, pictures, folder / model.suffix[1:]))
+                for model in (second, onnx_file))
+    if worst > BOUND:
+        raise RuntimeError(f"outputs differ by {worst:.2e} of the largest")
+    return worst, first, second, onnx_file
+
+
+def tables(first, second, onnx_file):
+    """What `fovea info` says before and after."""
+    before, after, direct = table(first), table(second), table(onnx_file)
     if what_differs(after["layers"], direct["layers"]):
         raise RuntimeError("`fovea info` says of the ONNX file other than of the model made of it")
-    pictures = folder / "x.npy"
-    random_input(before["layers"], pictures, rng)
-    ours = run(first, pictures, folder / "a")
-    worst = worst_difference(ours, run(second, pictures, folder / "b"))
-    return max(worst, worst_difference(ours, run(onnx_file, pictures, folder / "c"))), before, after
+    return before, after
 
 
 def chosen(words):
@@ -152,29 +159,34 @@ def report(everywhere):
         print("  nothing")
 
 
+def print_row(before, after):
+    kept = ({layer["name"] for layer in before["layers"]}
+            & {layer["name"] for layer in after["layers"]})
+    layers = f"{len(before['layers'])} > {len(after['layers'])}"
+    totals = ["same" if before[key] == after[key] else f"{before[key]} > {after[key]}"
+              for key in ("parameters", "macs")]
+    print(f"{layers:>13}{len(kept):>12}  {', '.join(totals)}", flush=True)
+
+
 def main(words):
     rng = np.random.default_rng(1)
     everywhere, failures, count = collections.defaultdict(list), [], 0
     print(f"{'net':34}{'outputs':>9}{'layers':>13}{'names kept':>12}  parameters, multiply-adds")
     for label, path in chosen(words):
         count += 1
+        print(f"{str(label):34}", end="", flush=True)
         with tempfile.TemporaryDirectory() as name:
             try:
-                worst, before, after = compare(path, Path(name), rng)
+                worst, *models = compare(path, Path(name), rng)
+                print(f"{worst:>9.1e}", end="", flush=True)
+                before, after = tables(*models)
             except Exception as error:  # of any of the programs: a line of the report
                 failures.append(f"{label}: {type(error).__name__}: {error}")
-                print(f"{str(label):34}{'FAIL':>9}", flush=True)
+                print("     FAIL", flush=True)
                 continue
-        kept = ({layer["name"] for layer in before["layers"]}
-                & {layer["name"] for layer in after["layers"]})
-        layers = f"{len(before['layers'])} > {len(after['layers'])}"
-        totals = ", ".join("same" if before[key] == after[key] else f"{before[key]} > {after[key]}"
-                           for key in ("parameters", "macs"))
-        print(f"{str(label):34}{worst:>9.1e}{layers:>13}{len(kept):>12}  {totals}", flush=True)
+        print_row(before, after)
         for kind, examples in what_differs(before["layers"], after["layers"]).items():
             everywhere[kind] += [(label, example) for example in examples]
-        if worst > BOUND:
-            failures.append(f"{label}: outputs differ by {worst:.2e} of the largest")
     report(everywhere)
     print(f"{count - len(failures)} of {count} nets came back")
     for failure in failures:
