@@ -37,10 +37,11 @@ enum {
 /* Of layers that only train. */
 static const char training_mark[] = "*", marked_layers[] = "with layers marked *";
 
-/* Memory of inference and of training; not known where the input's sizes vary. */
+/* Memory of inference and of training; not known where the input's sizes vary, that of training not
+ * where the net has no loss that it could be trained with. */
 typedef struct net_memories {
     int batch[2], threads;
-    bool known;
+    bool known, trains;
     fv_memory memory[2];
 } net_memories;
 
@@ -77,11 +78,17 @@ static int measure_memory(const cli_call *call, const fv_net *net, net_memories 
     memories->known = !input_varies(net);
     if (!memories->known && !options->json)
         return fail_with(call, "the input's sizes vary (*): memory is known for a fixed size only");
-    for (int i = 0; memories->known && i < 2; i++)
-        if (fv_net_memory(net, memories->batch[i], memories->threads, i == 1, options->exact,
-                          &memories->memory[i]))
-            return fail(call);
-    return EXIT_SUCCESS;
+    if (!memories->known)
+        return EXIT_SUCCESS;
+    if (fv_net_memory(net, memories->batch[0], memories->threads, false, options->exact,
+                      &memories->memory[0]))
+        return fail(call);
+    fv_status status = fv_net_memory(net, memories->batch[1], memories->threads, true,
+                                     options->exact, &memories->memory[1]);
+    memories->trains = status == FV_OK;
+    /* A net without a loss that fits, as one from an ONNX file, cannot be trained as it is. */
+    return status == FV_OK || status == FV_INVALID || status == FV_SHAPE ? EXIT_SUCCESS
+                                                                         : fail(call);
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */
@@ -237,10 +244,11 @@ static int print_layers(const cli_call *call, const fv_net *net, const net_costs
     return EXIT_SUCCESS;
 }
 
-static void print_memory_row(const char *name, size_t inference, size_t training) {
+static void print_memory_row(const net_memories *memories, const char *name, size_t inference,
+                             size_t training) {
     char first[32], second[32];
     printf("%-12s  %17s  %17s\n", name, count_text((int64_t)inference, first),
-           count_text((int64_t)training, second));
+           memories->trains ? count_text((int64_t)training, second) : "-");
 }
 
 static void print_memory(const net_memories *memories) {
@@ -248,13 +256,15 @@ static void print_memory(const net_memories *memories) {
     printf("\n%-12s  %17s  %17s\n", "bytes", "inference", "training");
     printf("%-12s  %17d  %17d\n", "batch", memories->batch[0], memories->batch[1]);
     printf("%-12s  %17d  %17d\n", "threads", memories->threads, memories->threads);
-    print_memory_row("weights", inference->weights, training->weights);
-    print_memory_row("packed", inference->packed, training->packed);
-    print_memory_row("activations", inference->activations, training->activations);
-    print_memory_row("scratch", inference->scratch, training->scratch);
-    print_memory_row("gradients", inference->gradients, training->gradients);
-    print_memory_row("optimizer", inference->optimizer, training->optimizer);
-    print_memory_row("total", inference->total, training->total);
+    print_memory_row(memories, "weights", inference->weights, training->weights);
+    print_memory_row(memories, "packed", inference->packed, training->packed);
+    print_memory_row(memories, "activations", inference->activations, training->activations);
+    print_memory_row(memories, "scratch", inference->scratch, training->scratch);
+    print_memory_row(memories, "gradients", inference->gradients, training->gradients);
+    print_memory_row(memories, "optimizer", inference->optimizer, training->optimizer);
+    print_memory_row(memories, "total", inference->total, training->total);
+    if (!memories->trains)
+        printf("\nTraining needs a loss that fits the last layer: %s.\n", fv_error_message());
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -326,7 +336,7 @@ static int print_json(const cli_call *call, const fv_net *net, const net_costs *
     put_json_integer(&json, "threads", memories->threads);
     put_json_begin_object(&json, "memory");
     memory_json(&json, "inference", &memories->memory[0], memories->known, false);
-    memory_json(&json, "training", &memories->memory[1], memories->known, true);
+    memory_json(&json, "training", &memories->memory[1], memories->trains, true);
     put_json_end_object(&json);
     fv_status status = layers_json(&json, net);
     put_json_end_object(&json);

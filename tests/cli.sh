@@ -156,6 +156,9 @@ expect 0 '^conv1: +conv +4 3x3 relu stride=1 .*padding=valid .*bias_init=constan
 expect 2 'does not go with' info tiny --resolved --json
 expect 0 '"memory": \{"inference": null, "training": null\}.*"output": \[null, null, 1\]' info any.net --json
 expect 1 'sizes vary' info any.net --memory
+printf 'input 5\ndense 3 softplus\n' >lossless.net
+expect 0 'Training needs a loss that fits the last layer: cross_entropy' info lossless.net --memory
+expect 0 '"training": null' info lossless.net --json
 expect 1 'nosuch' info nosuch
 expect 1 "unknown.net:2:1: .*did you mean .conv" info unknown.net
 expect 1 'empty.net' info empty.net

@@ -39,33 +39,46 @@ static bool overlap_in_time(const fv_block *a, const fv_block *b) {
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* The lowest offset at which `block` meets none of the placed blocks alive with it. */
-static size_t lowest_place(const fv_layout *layout, int placed, const fv_block *block) {
+/* The lowest offset at which `block` meets none of the placed blocks alive with it; these are in
+ * the order of their offsets. */
+static size_t lowest_place(const fv_block *const *placed, int count, const fv_block *block) {
     size_t offset = 0;
-    for (int i = 0; i < placed; i++) {
-        const fv_block *other = &layout->blocks[i];
+    for (int i = 0; i < count; i++) {
+        const fv_block *other = placed[i];
         size_t end = fv_round_up(*other->offset + other->bytes, ALIGNMENT);
-        if (overlap_in_time(block, other) && *other->offset < offset + block->bytes &&
-            offset < end) {
-            offset = end;
-            i = -1; /* an earlier block may be in the way there */
-        }
+        if (!overlap_in_time(block, other))
+            continue;
+        if (*other->offset >= offset + block->bytes)
+            break;
+        offset = end > offset ? end : offset;
     }
     return offset;
 }
 
+static void insert(const fv_block **placed, int count, const fv_block *block) {
+    int at = count;
+    for (; at > 0 && *placed[at - 1]->offset > *block->offset; at--)
+        placed[at] = placed[at - 1];
+    placed[at] = block;
+}
+
 fv_status fv_layout_place(fv_layout *layout, size_t *total) {
     fv_status status = layout->status;
+    const fv_block **placed = fv_alloc((size_t)layout->count, sizeof *placed);
     *total = 0;
+    if (!status && !placed)
+        status = FV_MEMORY;
     if (!status && layout->count > 0) {
         qsort(layout->blocks, (size_t)layout->count, sizeof *layout->blocks, by_size);
         for (int i = 0; i < layout->count; i++) {
             fv_block *block = &layout->blocks[i];
-            *block->offset = lowest_place(layout, i, block);
+            *block->offset = lowest_place(placed, i, block);
+            insert(placed, i, block);
             size_t end = fv_round_up(*block->offset + block->bytes, ALIGNMENT);
             *total = end > *total ? end : *total;
         }
     }
+    fv_free(placed);
     fv_free(layout->blocks);
     *layout = (fv_layout){0};
     return status;
