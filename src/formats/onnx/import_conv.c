@@ -303,24 +303,28 @@ static fv_status give_matrix(fv_onnx_import *im, fv_tensor layer, const matrix *
     return fv_onnx_give(im, layer, "weight", m->constant->count, turn(m, columns));
 }
 
-/* Numbers that broadcast to one for each output, times a factor; NULL with a message. */
-static float *spread(const fv_onnx_import *im, const fv_onnx_constant *c, size_t outputs,
-                     double factor) {
+/* What is added to a product: numbers that broadcast to one for each output, times a factor. */
+static fv_status check_added(const fv_onnx_import *im, const fv_onnx_constant *c, size_t outputs) {
     bool last = c->count == 1 || (c->rank > 0 && c->size[c->rank - 1] == (int64_t)c->count);
-    if (!last || (c->count != 1 && c->count != outputs)) {
-        fv_onnx_wrong(im, "what it adds has %zu numbers, expected one for each of %zu outputs",
-                      c->count, outputs);
-        return NULL;
-    }
+    if (last && (c->count == 1 || c->count == outputs))
+        return FV_OK;
+    return fv_onnx_wrong(im, "what it adds has %zu numbers, expected one for each of %zu outputs",
+                         c->count, outputs);
+}
+
+static fv_status give_added(fv_onnx_import *im, fv_tensor layer, const fv_onnx_constant *c,
+                            size_t outputs, double factor) {
+    if (factor == 1 && c->count == outputs)
+        return fv_onnx_give_constant(im, layer, "bias", c);
     float *values = fv_alloc(outputs, sizeof *values);
     for (size_t u = 0; values && u < outputs; u++)
         values[u] = (float)(factor * fv_onnx_number(c, c->count == 1 ? 0 : u));
-    return values;
+    return fv_onnx_give(im, layer, "bias", outputs, values);
 }
 
 /* The sample as a vector through a dense layer. */
 static fv_status add_dense(fv_onnx_import *im, const fv_onnx_value *in, const matrix *m,
-                           float *bias) {
+                           const fv_onnx_constant *bias, double factor) {
     fv_tensor x, layer;
     fv_dense_options o = {.units = (int)m->outputs, .no_bias = !bias};
     size_t *columns = NULL;
@@ -338,11 +342,8 @@ static fv_status add_dense(fv_onnx_import *im, const fv_onnx_value *in, const ma
     }
     if (status == FV_OK)
         status = give_matrix(im, layer, m, columns);
-    if (status == FV_OK && bias) {
-        status = fv_onnx_give(im, layer, "bias", m->outputs, bias);
-        bias = NULL;
-    }
-    fv_free(bias);
+    if (status == FV_OK && bias)
+        status = give_added(im, layer, bias, m->outputs, factor);
     fv_free(columns);
     return status == FV_OK ? fv_onnx_set_standard(im, fv_onnx_out(im, 0), layer, 2) : status;
 }
@@ -363,10 +364,10 @@ fv_status fv_onnx_gemm(fv_onnx_import *im) {
     if (status != FV_OK)
         return status;
     if (!fv_onnx_in(im, 2))
-        return add_dense(im, in, &m, NULL);
+        return add_dense(im, in, &m, NULL, 1);
     const fv_onnx_constant *c = fv_onnx_in_constant(im, 2);
-    float *bias = c ? spread(im, c, m.outputs, beta) : NULL;
-    return bias ? add_dense(im, in, &m, bias) : fv_error_status();
+    status = c ? check_added(im, c, m.outputs) : fv_error_status();
+    return status == FV_OK ? add_dense(im, in, &m, c, beta) : status;
 }
 
 /* The last axis of several as the channels of a 1x1 convolution. */
@@ -397,5 +398,5 @@ fv_status fv_onnx_matmul(fv_onnx_import *im) {
         return status;
     if (in->array.rank < 2)
         return fv_onnx_wrong(im, "its first input has the batch's axis only");
-    return in->array.rank == 2 ? add_dense(im, in, &m, NULL) : multiply_last(im, in, &m);
+    return in->array.rank == 2 ? add_dense(im, in, &m, NULL, 1) : multiply_last(im, in, &m);
 }
