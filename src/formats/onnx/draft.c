@@ -46,6 +46,31 @@ static bool name_of_weight(const fv_onnx_import *im, char name[FV_NAME_SIZE]) {
     return false;
 }
 
+/* Of PyTorch's module: "layer1.0.conv1" of the node "/layer1/layer1.0/conv1/Conv". A part that
+ * begins the next one, as "layer1" does "layer1.0", is said by it. */
+static bool name_of_module(const fv_onnx_import *im, char name[FV_NAME_SIZE]) {
+    const char *part = im->node->name, *end = strrchr(part, '/');
+    char path[FV_NAME_SIZE];
+    size_t used = 0;
+    if (*part != '/' || end == part || strncmp(end + 1, im->node->op, strlen(im->node->op)) != 0)
+        return false;
+    while (part < end) {
+        const char *next = strchr(++part, '/');
+        size_t size = (size_t)(next - part);
+        bool said = next < end && strncmp(next + 1, part, size) == 0 && next[1 + size] == '.';
+        if (used + size + 1 >= FV_NAME_SIZE)
+            return false;
+        if (!said) {
+            if (used > 0)
+                path[used++] = '.';
+            memcpy(path + used, part, size);
+            used += size;
+        }
+        part = next;
+    }
+    return clean(path, used, name);
+}
+
 /* The next free name of a layer of the node; NULL: its type's. */
 static const char *find_name(const fv_onnx_import *im, char name[FV_NAME_SIZE]) {
     const fv_onnx_node *node = im->node;
@@ -53,6 +78,8 @@ static const char *find_name(const fv_onnx_import *im, char name[FV_NAME_SIZE]) 
     if (!node)
         return clean(input, strlen(input), name) ? name : NULL;
     if (name_of_weight(im, name) && fv_net_find(im->draft, name) < 0)
+        return name;
+    if (name_of_module(im, name) && fv_net_find(im->draft, name) < 0)
         return name;
     const char *output = node->output_count > 0 ? node->outputs[0] : "";
     bool number = output[strspn(output, "0123456789")] == 0; /* as older exporters call values */
