@@ -369,6 +369,7 @@ static const char *const other_layers[] = {
     "permute 3,1,2",
     "crop 1:0x2:1",
     "a: global_avgpool\nadd from=input1,a",
+    "a: global_avgpool\nb: global_maxpool keep=true from=input1\nc: reshape 4\nadd from=a,c",
     "a: flatten\nb: dense 5 from=a\nconcat from=a,b",
     "upsample size=13x5",
     "upsample size=16x4",
