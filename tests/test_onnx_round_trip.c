@@ -267,6 +267,19 @@ static const char *const nets[] = {
     "input 6x5x3 scale=0.5 mean=0.1,0.2,0.3 deviation=0.5,0.25,2\nconv 2 3x3 pad=1\n",
     "input *x*x3\nconv 4 3x3 stride=2 relu\nconv 2 3x3 padding=same\nglobal_avgpool\ndense 3\n",
     "input 6x5x3\na: conv 2 3x3 sigmoid\nb: global_avgpool\nc: dense 3\noutput a\n",
+    "input 8x7x3\nlocal 4 3x2 stride=2x1 pad=1:0x0:2\n",
+    "input 9x3\nlocal 4 3 padding=same stride=2 relu bias=false\n",
+    "input 4x5x6x2\nlocal 3 2x3x2 stride=1x2x1 tanh\n",
+    "input 5x4x3\nlocal 2 5x4\n",
+    "input 5x6x2\nconv 3 1x1 relu\nlocal 2 3 stride=3 pad=0:1x0:0\nlocal 4 1x1\nflatten\ndense 2\n",
+    "input 9x2\nadaptive_maxpool 4\nadaptive_maxpool 3\n",
+    "input 8x8x4\nadaptive_avgpool 3x5\nconv 2 2x2\n",
+    "input 8x8x4\nadaptive_maxpool 4x3 \nrelu\n",
+    "input 5x4x6x2\nadaptive_avgpool 3x4x2\nadaptive_maxpool 2x3x2\n",
+    "input 5x4x2\nadaptive_avgpool 7\n",
+    "input 4x5x3\na: adaptive_avgpool 3x2\nb: adaptive_maxpool 3x2 from=input1\nadd from=a,b\n",
+    "input 4x5x3\np: constant 4x5x3\nconstant2: constant 3 from=input1\nadd from=input1,p\n"
+    "multiply from=add1,constant2\n",
     "input 6x5x3\nlayer.1-conv_x: conv 2 3x3\nlayer.2: relu\n",
 };
 
@@ -356,6 +369,7 @@ static const char *const other_layers[] = {
     "permute 3,1,2",
     "crop 1:0x2:1",
     "a: global_avgpool\nadd from=input1,a",
+    "a: global_avgpool\nb: global_maxpool keep=true from=input1\nc: reshape 4\nadd from=a,c",
     "a: flatten\nb: dense 5 from=a\nconcat from=a,b",
     "upsample size=13x5",
     "upsample size=16x4",

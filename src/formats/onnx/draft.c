@@ -93,10 +93,13 @@ static const char *find_name(const fv_onnx_import *im, char name[FV_NAME_SIZE]) 
 
 /* ---- Layers --------------------------------------------------------------------------------- */
 
-/* Layers that only put numbers in order have their type's names. */
-static bool has_own_name(const char *type) {
+/* Layers that only put numbers in order have their type's names; constants too, but for those that
+ * fovea itself wrote as a layer. */
+static bool has_own_name(const fv_onnx_import *im, const char *type) {
     static const char *const unnamed[] = {"flatten", "reshape", "permute", "constant"};
     bool own = true;
+    if (im->is_own && im->node && strcmp(im->node->op, "Expand") == 0)
+        return true;
     for (size_t i = 0; i < sizeof unnamed / sizeof unnamed[0]; i++)
         own = own && strcmp(type, unnamed[i]) != 0;
     return own;
@@ -114,7 +117,7 @@ fv_status fv_onnx_add(fv_onnx_import *im, const char *type_name, int count, cons
     if (status == FV_OK && type->params)
         status = fv_params_check(type->params, given);
     if (status == FV_OK) {
-        const char *own = has_own_name(type_name) ? find_name(im, name) : NULL;
+        const char *own = has_own_name(im, type_name) ? find_name(im, name) : NULL;
         *layer = fv_net_add(im->draft, type, own, inputs, count, given, 0, 0);
         status = im->draft->status;
     }

@@ -1,6 +1,7 @@
 /* ONNX nodes of what slides over its input: windows with their padding, the convolutions, LeNet-5's
  * sub-sampling. Weights are in files as ONNX wants them. Called by export.c by its table. */
 #include "formats/onnx/export.h"
+#include "formats/onnx/windows.h"
 #include "layers/conv.h"
 #include "layers/meaning.h"
 #include <string.h>
@@ -210,26 +211,13 @@ int fv_export_subsample(const fv_export_call *c) {
 
 /* ---- Local ---------------------------------------------------------------------------------- */
 
-/* For each output place the values of its kernel's cells and channels within the padded input,
- * which lies there N, places x channels. NULL when out of memory. */
-static int64_t *patches(const fv_export_call *c, const fv_axis axes[3], size_t places,
+/* For each output place the values of its patch. NULL when out of memory. */
+static int64_t *patches(const fv_export_call *c, const fv_export_window *w, size_t places,
                         size_t depth) {
-    const fv_shape *input = fv_export_shape_in(c, 0), *output = &c->node->output;
-    int64_t channels = input->channels;
+    int channels = fv_export_shape_in(c, 0)->channels;
     int64_t *index = c->graph->status ? NULL : fv_alloc(places, depth * sizeof *index);
-    for (size_t i = 0; index && i < places * depth; i++) {
-        size_t place = i / depth, cell = i % depth / (size_t)channels, step = 1;
-        int64_t at = 0;
-        for (int a = input->rank - 1; a >= 0; a--) {
-            const fv_axis *axis = &axes[a];
-            size_t out = (size_t)output->size[a], kernel = (size_t)axis->kernel;
-            at += (int64_t)(step * (place % out * (size_t)axis->stride + cell % kernel));
-            place /= out;
-            cell /= kernel;
-            step *= (size_t)(axis->before + axis->in + axis->after);
-        }
-        index[i] = at * channels + (int64_t)(i % depth % (size_t)channels);
-    }
+    for (size_t i = 0; index && i < places * depth; i++)
+        index[i] = fv_onnx_patch_value(w->axes, w->rank, channels, i / depth, i % depth);
     return index;
 }
 
@@ -253,7 +241,7 @@ int fv_export_local(const fv_export_call *c) {
     int x =
         fv_export_channels_last(g, fv_export_pad(g, fv_export_in(c, 0), w.rank, w.axes), w.rank);
     x = fv_export_1(g, "Flatten", x);
-    int index = fv_export_integers(g, "patches", 2, size, patches(c, w.axes, size[0], size[1]));
+    int index = fv_export_integers(g, "patches", 2, size, patches(c, &w, size[0], size[1]));
     x = fv_export_2(g, "Gather", x, index);
     fv_export_set(g, "axis", 1);
     x = fv_export_transpose(g, x, 3, (const int64_t[]){1, 0, 2}); /* places, samples, depth */

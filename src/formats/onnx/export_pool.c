@@ -1,5 +1,6 @@
 /* ONNX nodes of pooling. Called by export.c by its table. */
 #include "formats/onnx/export.h"
+#include "formats/onnx/windows.h"
 
 /* ---- Sliding windows ------------------------------------------------------------------------ */
 
@@ -99,12 +100,6 @@ int fv_export_global_avgpool(const fv_export_call *c) {
 
 /* ---- Windows by the output's sizes ---------------------------------------------------------- */
 
-/* Cells [low, high) of window i of an axis. */
-static void window_at(int64_t i, int64_t in, int64_t out, int64_t *low, int64_t *high) {
-    *low = i * in / out;
-    *high = ((i + 1) * in + out - 1) / out;
-}
-
 /* The cells of each window of an axis; shorter windows name their last cell again, which has a
  * share of 0 in means and does not count among the largest. */
 typedef struct windows {
@@ -114,21 +109,15 @@ typedef struct windows {
 } windows;
 
 static windows windows_of(const fv_export_call *c, int64_t in, int64_t out, bool average) {
-    windows w = {{(size_t)out, 0}, NULL, NULL};
-    int64_t low, high;
-    for (int64_t i = 0; i < out; i++) {
-        window_at(i, in, out, &low, &high);
-        w.size[1] = (size_t)(high - low) > w.size[1] ? (size_t)(high - low) : w.size[1];
-    }
+    windows w = {{(size_t)out, (size_t)fv_onnx_longest_window(in, out)}, NULL, NULL};
     size_t count = w.size[0] * w.size[1]; /* of ints: no overflow */
     w.cells = c->graph->status ? NULL : fv_alloc(count, sizeof *w.cells);
     w.shares = w.cells && average ? fv_alloc(count, sizeof *w.shares) : NULL;
     for (size_t i = 0; w.cells && i < count; i++) {
-        int64_t cell = (int64_t)(i % w.size[1]);
-        window_at((int64_t)(i / w.size[1]), in, out, &low, &high);
-        w.cells[i] = low + cell < high ? low + cell : high - 1;
+        int64_t window = (int64_t)(i / w.size[1]), cell = (int64_t)(i % w.size[1]);
+        w.cells[i] = fv_onnx_window_cell(in, out, window, cell);
         if (w.shares)
-            w.shares[i] = low + cell < high ? 1 / (float)(high - low) : 0;
+            w.shares[i] = fv_onnx_window_share(in, out, window, cell);
     }
     return w;
 }

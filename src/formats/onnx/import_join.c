@@ -49,6 +49,18 @@ static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *
     return fv_onnx_standard(im, a, layer);
 }
 
+/* Where both have one place, one may be a vector and the other have axes of size 1: then both get
+ * the axes that their arrays have, which the result's has too. */
+static fv_status lay_both(fv_onnx_import *im, const fv_onnx_array *a, const fv_onnx_array *b,
+                          fv_tensor layers[2]) {
+    bool mixed = has_one_place(a) && has_one_place(b) &&
+                 !fv_same_shape(fv_onnx_shape(im, a->layer), fv_onnx_shape(im, b->layer));
+    fv_status status = mixed ? fv_onnx_standard(im, a, &layers[0]) : operand(im, a, &layers[0]);
+    if (status != FV_OK)
+        return status;
+    return mixed ? fv_onnx_standard(im, b, &layers[1]) : operand(im, b, &layers[1]);
+}
+
 /* Of two arrays the one whose sizes the result has. */
 static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
                              const fv_onnx_value *b, const fv_onnx_value **larger) {
@@ -79,9 +91,7 @@ static fv_status join(fv_onnx_import *im, const char *type, fv_onnx_value *a, fv
     }
     fv_status status = find_larger(im, a, b, &larger);
     if (status == FV_OK)
-        status = operand(im, &a->array, &inputs[0]);
-    if (status == FV_OK)
-        status = operand(im, &b->array, &inputs[1]);
+        status = lay_both(im, &a->array, &b->array, inputs);
     if (status == FV_OK)
         status = fv_onnx_add(im, type, 2, inputs, NULL, &layer);
     return status == FV_OK ? fv_onnx_set_standard(im, out, layer, larger->array.rank) : status;

@@ -68,16 +68,29 @@ static int input_of(const fv_onnx_node *node, size_t i) {
 
 /* ---- What operators have apart from their first inputs --------------------------------------- */
 
-/* The one axis of a reduction, from its attribute or second input; the same for all. */
+bool fv_onnx_holds(const fv_onnx_node *node, const char *name, bool may_lack, size_t count,
+                   const int64_t *numbers) {
+    const fv_onnx_attribute *a = fv_onnx_find(node, name);
+    if (!a || a->count != count || !a->integers)
+        return !a && may_lack;
+    return memcmp(a->integers, numbers, count * sizeof *numbers) == 0;
+}
+
+double fv_onnx_reduced_axis(const fv_onnx_import *im, const fv_onnx_node *node) {
+    const fv_onnx_attribute *axes = fv_onnx_find(node, "axes");
+    const int input = input_of(node, 1);
+    const fv_onnx_value *list = input >= 0 ? &im->values[input] : NULL;
+    if (axes)
+        return axes->count == 1 && axes->integers ? (double)axes->integers[0] : NAN;
+    return list && list->kind == FV_VALUE_CONSTANT && list->constant.count == 1
+               ? fv_onnx_number(&list->constant, 0)
+               : NAN;
+}
+
+/* Whether the axis of a reduction is the same as that of the others. */
 static bool reduces_alike(fv_onnx_match *m, const fv_onnx_node *node) {
-    const fv_onnx_attribute *axes = fv_onnx_find(node, "axes"),
-                            *keep = fv_onnx_find(node, "keepdims");
-    const fv_onnx_value *list = value_at(m, input_of(node, 1));
-    double axis = NAN;
-    if (axes && axes->count == 1 && axes->integers)
-        axis = (double)axes->integers[0];
-    else if (!axes && list && list->kind == FV_VALUE_CONSTANT && list->constant.count == 1)
-        axis = fv_onnx_number(&list->constant, 0);
+    const fv_onnx_attribute *keep = fv_onnx_find(node, "keepdims");
+    double axis = fv_onnx_reduced_axis(m->im, node);
     if (!(fabs(axis) <= FV_ONNX_RANK))
         return false;
     bool keeps = !keep || keep->integer != 0;
@@ -258,4 +271,9 @@ bool fv_onnx_match_formula(const fv_onnx_import *im, const char *formula, int x,
         if (m->nodes[i] == im->node_number)
             return true;
     return false;
+}
+
+const fv_onnx_constant *fv_onnx_letter(const fv_onnx_match *m, char letter) {
+    const fv_onnx_value *value = m->letters[letter - 'a'];
+    return value ? &value->constant : NULL;
 }

@@ -25,4 +25,22 @@ typedef struct fv_onnx_match {
 bool fv_onnx_match_formula(const fv_onnx_import *im, const char *formula, int x, int root,
                            fv_onnx_match *match);
 
+/* A layer for the match; *made false, and nothing has changed: its constants do not fit. */
+typedef fv_status fv_onnx_make_layer(fv_onnx_import *im, const fv_onnx_match *match,
+                                     fv_activation activation, bool *made);
+
+/* The constant that a letter is; NULL: it is not in the formula. */
+const fv_onnx_constant *fv_onnx_letter(const fv_onnx_match *match, char letter);
+/* Whether an attribute holds these numbers; where it is not there, whether it `may_lack`. */
+bool fv_onnx_holds(const fv_onnx_node *node, const char *name, bool may_lack, size_t count,
+                   const int64_t *numbers);
+/* The one axis that the node reduces, by its attribute or second input, as it is given; NaN: it is
+ * not one, or not known. */
+double fv_onnx_reduced_axis(const fv_onnx_import *im, const fv_onnx_node *node);
+
+/* Windows that are gathered by matrices of indices (import_windows.c): local layers by their
+ * formula; adaptive pools by the nodes from this one on, which set *found. */
+fv_onnx_make_layer fv_onnx_make_local;
+fv_status fv_onnx_find_adaptive_pool(fv_onnx_import *im, bool *found);
+
 #endif

@@ -6,20 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-/* A layer for the match; *made false, and nothing has changed: its constants do not fit. */
-typedef fv_status make_layer(fv_onnx_import *im, const fv_onnx_match *m, fv_activation activation,
-                             bool *made);
-
 /* ---- What matches hold ----------------------------------------------------------------------- */
-
-static const fv_onnx_constant *letter(const fv_onnx_match *m, char c) {
-    const fv_onnx_value *value = m->letters[c - 'a'];
-    return value ? &value->constant : NULL;
-}
 
 /* The number that a letter is, 0 or more; false: it is none. */
 static bool number_of(const fv_onnx_match *m, char c, double *number) {
-    const fv_onnx_constant *constant = letter(m, c);
+    const fv_onnx_constant *constant = fv_onnx_letter(m, c);
     if (!constant || constant->count != 1)
         return false;
     *number = fv_onnx_as_written(fv_onnx_number(constant, 0));
@@ -42,22 +33,13 @@ static bool are_on_axis(const fv_onnx_constant *c, const fv_onnx_array *a, int a
 
 /* Whether letter s, if it is constant, has the sizes of x; of the batch 1 or none known. */
 static bool is_own_shape(const fv_onnx_match *m, const fv_onnx_array *a) {
-    const fv_onnx_constant *sizes = letter(m, 's');
+    const fv_onnx_constant *sizes = fv_onnx_letter(m, 's');
     bool own = !sizes || sizes->count == (size_t)a->rank;
     for (int i = 0; sizes && own && i < a->rank; i++) {
         double size = fv_onnx_number(sizes, (size_t)i);
         own = size == (i > 0 ? fv_onnx_size(a, i) : 1) || (i == 0 && (isnan(size) || size == -1));
     }
     return own;
-}
-
-/* Whether an attribute holds these numbers; where it is not there, whether it `may_lack`. */
-static bool holds(const fv_onnx_node *node, const char *name, bool may_lack, size_t count,
-                  const int64_t *numbers) {
-    const fv_onnx_attribute *a = fv_onnx_find(node, name);
-    if (!a || a->count != count || !a->integers)
-        return !a && may_lack;
-    return memcmp(a->integers, numbers, count * sizeof *numbers) == 0;
 }
 
 /* ---- Activations ---------------------------------------------------------------------------- */
@@ -73,7 +55,7 @@ static fv_status make_activation(fv_onnx_import *im, const fv_onnx_match *m,
 static fv_status make_layer_norm(fv_onnx_import *im, const fv_onnx_match *m, fv_activation none,
                                  bool *made) {
     const fv_onnx_value *x = &im->values[m->x];
-    const fv_onnx_constant *w = letter(m, 'w'), *b = letter(m, 'b');
+    const fv_onnx_constant *w = fv_onnx_letter(m, 'w'), *b = fv_onnx_letter(m, 'b');
     fv_layer_norm_options options = {.formula = FV_ONNX, .no_scale = !w, .no_bias = !b};
     int axis = reduced_axis(m, &x->array);
     (void)none;
@@ -87,7 +69,7 @@ static fv_status make_layer_norm(fv_onnx_import *im, const fv_onnx_match *m, fv_
 static fv_status make_rms_norm(fv_onnx_import *im, const fv_onnx_match *m, fv_activation none,
                                bool *made) {
     const fv_onnx_value *x = &im->values[m->x];
-    const fv_onnx_constant *w = letter(m, 'w');
+    const fv_onnx_constant *w = fv_onnx_letter(m, 'w');
     fv_rms_norm_options options = {.no_scale = !w};
     int axis = reduced_axis(m, &x->array);
     (void)none;
@@ -129,8 +111,8 @@ static fv_status make_l2_normalize(fv_onnx_import *im, const fv_onnx_match *m, f
     int axis = reduced_axis(m, &x->array);
     (void)none;
     *made = axis > 0 && is_own_shape(m, &x->array) &&
-            (!letter(m, 'e') || number_of(m, 'e', &least)) &&
-            (!letter(m, 'l') || number_of(m, 'l', &length));
+            (!fv_onnx_letter(m, 'e') || number_of(m, 'e', &least)) &&
+            (!fv_onnx_letter(m, 'l') || number_of(m, 'l', &length));
     least = length > 0 ? length * length : least;
     const fv_l2_normalize_options options = {.epsilon = least > 1e-37 ? least : 1e-37};
     return *made ? fv_onnx_add_on_axis(im, x, axis, "l2_normalize", &options, NULL, NULL,
@@ -150,15 +132,15 @@ static bool read_rows(const fv_onnx_node *pool, int64_t *before, int64_t *after)
     if (*before < 0 || *after < 0 || *before > 1 << 20 || *after > 1 << 20)
         return false;
     const int64_t kernel[2] = {*before + *after + 1, 1};
-    return holds(pool, "kernel_shape", false, 2, kernel) && pads->integers[1] == 0 &&
-           pads->integers[3] == 0 && holds(pool, "strides", true, 2, ones) &&
-           holds(pool, "dilations", true, 2, ones) && !fv_onnx_find(pool, "auto_pad") &&
+    return fv_onnx_holds(pool, "kernel_shape", false, 2, kernel) && pads->integers[1] == 0 &&
+           pads->integers[3] == 0 && fv_onnx_holds(pool, "strides", true, 2, ones) &&
+           fv_onnx_holds(pool, "dilations", true, 2, ones) && !fv_onnx_find(pool, "auto_pad") &&
            !fv_onnx_find(pool, "ceil_mode");
 }
 
 /* Whether letter r makes a sample's channels rows: N, 1, channels, all others. */
 static bool are_rows(const fv_onnx_match *m, const fv_onnx_array *a) {
-    const fv_onnx_constant *sizes = letter(m, 'r');
+    const fv_onnx_constant *sizes = fv_onnx_letter(m, 'r');
     return sizes && a->rank >= 2 && sizes->count == 4 && fv_onnx_number(sizes, 0) == 0 &&
            fv_onnx_number(sizes, 1) == 1 && fv_onnx_number(sizes, 2) == fv_onnx_size(a, 1) &&
            fv_onnx_number(sizes, 3) == -1;
@@ -188,7 +170,7 @@ static fv_status make_lrn(fv_onnx_import *im, const fv_onnx_match *m, fv_activat
 static fv_status make_rbf(fv_onnx_import *im, const fv_onnx_match *m, fv_activation none,
                           bool *made) {
     const fv_onnx_value *x = &im->values[m->x];
-    const fv_onnx_constant *w = letter(m, 'w'), *r = letter(m, 'r');
+    const fv_onnx_constant *w = fv_onnx_letter(m, 'w'), *r = fv_onnx_letter(m, 'r');
     int64_t values = x->array.rank == 2 ? fv_onnx_size(&x->array, 1) : 0;
     (void)none;
     *made = !m->keeps && (m->axis == 2 || m->axis == -1) && values > 0 && w->rank == 2 &&
@@ -287,11 +269,13 @@ static fv_status find_subsample(fv_onnx_import *im, bool *found) {
 #define RMS_TIMES "Mul(x,Reciprocal(" ROOT ")" EITHER "Div(1," ROOT "))"
 #define LENGTH "Clip(ReduceL2(x),l)" EITHER "Max(ReduceL2(x),l)"
 #define TO_CODES "Sub(Reshape(x,r),w)"
+#define PATCHES "Transpose(Gather(Flatten(Transpose(Pad(x,p)" EITHER "x)),i))"
+#define LOCAL "MatMul(" PATCHES ",w)"
 #define WINDOW_SUM "Mul(AveragePool(Reshape(" SQUARE ",r)),a)"
 
 static const struct {
     const char *formula;
-    make_layer *make;
+    fv_onnx_make_layer *make;
     fv_activation activation;
 } patterns[] = {
     {"Mul(Mul(x," ERF "),0.5)", make_activation, FV_GELU},
@@ -322,6 +306,8 @@ static const struct {
     {"Div(x,Sqrt(Add(ReduceSum(" SQUARE "),e)))", make_sum_norm, FV_LINEAR},
     {"Div(x,Reshape(Pow(Add(" WINDOW_SUM ",k),b),s))", make_lrn, FV_LINEAR},
     {"ReduceSum(Mul(" TO_CODES "," TO_CODES ")" EITHER "Pow(" TO_CODES ",2))", make_rbf, FV_LINEAR},
+    {"Reshape(Transpose(" LOCAL "),r)", fv_onnx_make_local, FV_LINEAR},
+    {"Reshape(Transpose(Add(" LOCAL ",b)),r)", fv_onnx_make_local, FV_LINEAR},
 };
 
 /* ---- Finding -------------------------------------------------------------------------------- */
@@ -331,10 +317,11 @@ enum { LONGEST = 9 }; /* nodes from a formula's first to its last */
 /* Whether an operator is part of a formula: most nodes' are not, and nothing is tried. */
 static bool is_in_formulas(const char *op) {
     static const char *const parts[] = {
-        "Abs",   "Add",        "AveragePool", "Clip",       "Div",       "Erf",
-        "Exp",   "Expand",     "HardSigmoid", "Log",        "Max",       "Mul",
-        "Pow",   "Reciprocal", "ReduceL2",    "ReduceMean", "ReduceSum", "Reshape",
-        "Shape", "Sigmoid",    "Softplus",    "Sqrt",       "Sub",       "Tanh"};
+        "Abs",        "Add",         "AveragePool", "Clip",      "Div",     "Erf",
+        "Exp",        "Expand",      "Flatten",     "Gather",    "MatMul",  "Pad",
+        "Transpose",  "HardSigmoid", "Log",         "Max",       "Mul",     "Pow",
+        "Reciprocal", "ReduceL2",    "ReduceMean",  "ReduceSum", "Reshape", "Shape",
+        "Sigmoid",    "Softplus",    "Sqrt",        "Sub",       "Tanh"};
     bool found = false;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         found = found || strcmp(parts[i], op) == 0;
@@ -400,6 +387,8 @@ fv_status fv_onnx_find_pattern(fv_onnx_import *im, bool *found) {
     const fv_onnx_node *node = im->node;
     int path[LONGEST], count = follow(im, path);
     fv_status status = find_subsample(im, found);
+    if (status == FV_OK && !*found)
+        status = fv_onnx_find_adaptive_pool(im, found);
     for (int last = count - 1; last >= 0 && status == FV_OK && !*found; last--)
         for (size_t i = 0; i < node->input_count && i < 2 && status == FV_OK && !*found; i++) {
             int x = node->input_values[i];
