@@ -335,6 +335,22 @@ static void backward(const fv_call *call) {
         fv_pool_run(call->pool, call->samples, backward_sample, &b);
 }
 
+/* By the running statistics. */
+static void affine(const void *options, int channels, const real *const *all, real *scale,
+                   real *shift) {
+    fv_call call = {.options = options};
+    for (int i = 0; i < FV_MAX_WEIGHTS; i++)
+        call.weights[i] = all[i];
+    weights w = weights_of(&call);
+    double epsilon = fv_batch_norm_epsilon(options);
+    for (int c = 0; c < channels; c++) {
+        double factor = 1 / sqrt((double)w.variance[c] + epsilon);
+        factor *= w.scale ? (double)w.scale[c] : 1;
+        scale[c] = (real)factor;
+        shift[c] = (real)((w.bias ? (double)w.bias[c] : 0) - (double)w.mean[c] * factor);
+    }
+}
+
 const fv_layer_type fv_layer_batch_norm = {
     .name = "batch_norm",
     .help = "each channel of the batch to mean 0 and deviation 1",
@@ -345,6 +361,7 @@ const fv_layer_type fv_layer_batch_norm = {
     .mixes_samples = true,
     .infer = infer,
     .prepare = prepare,
+    .affine = affine,
     .pack = pack,
     .forward = forward,
     .backward = backward};

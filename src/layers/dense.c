@@ -8,11 +8,11 @@
 #include <string.h>
 
 enum {
-    FORWARD_ROWS = 24,    /* speed only: samples of a forward unit */
-    FORWARD_PANELS = 2,   /* speed only: panels of units of a forward unit */
-    FORWARD_DEPTH = 384,  /* speed only: inputs of one product; their weights fit the first cache */
+    FORWARD_ROWS = 24,   /* speed only: samples of a forward unit */
+    FORWARD_PANELS = 2,  /* speed only: panels of units of a forward unit */
+    FORWARD_DEPTH = 384, /* speed only: inputs of one product; their weights fit the first cache */
     SLICE_VALUES = 2 << 20, /* memory only: weights that are read from a file together */
-    BACKWARD_INPUTS = 64, /* inputs of a backward unit; a multiple of every panel */
+    BACKWARD_INPUTS = 64,   /* inputs of a backward unit; a multiple of every panel */
 };
 
 static const fv_param params[] = {{.key = "units",
@@ -293,6 +293,7 @@ const fv_layer_type fv_layer_dense = {.name = "dense",
                                       .params = params,
                                       .min_inputs = 1,
                                       .max_inputs = 1,
+                                      .takes_affine = true,
                                       .whole_batch = true,
                                       .infer = infer,
                                       .prepare = prepare,

@@ -97,9 +97,9 @@ typedef struct fv_layer_plan {
     bool spent[FV_MAX_WEIGHTS];   /* weights that nothing reads after pack(): then they are NULL */
     int slice; /* outputs that pack() takes at a time of weights in a file, all of them spent; 0: it
                   takes all at once */
-    size_t scratch;               /* a thread, for one call */
-    size_t held;                  /* a thread, from the first to the last call of a backward unit */
-    size_t shared;                /* batch layers: scratch for all threads together */
+    size_t scratch; /* a thread, for one call */
+    size_t held;    /* a thread, from the first to the last call of a backward unit */
+    size_t shared;  /* batch layers: scratch for all threads together */
 } fv_layer_plan;
 
 /* Facts that prepare() may use. Never the number of threads: results must not depend on it. */
@@ -128,7 +128,7 @@ typedef struct fv_call {
     real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
     int weight_count;
     const real *weights[FV_MAX_WEIGHTS];
-    int first_output, outputs; /* pack() with a slice: those that the weights are of */
+    int first_output, outputs;              /* pack() with a slice: those that the weights are of */
     real *weight_gradients[FV_MAX_WEIGHTS]; /* NULL in inference and for frozen layers */
     /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
      * the first they hold nothing: overwrite. Batch layers see both set. */
@@ -166,13 +166,20 @@ typedef struct fv_layer_type {
     bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
                            in inference: batch_norm */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
-    bool identity;      /* at inference its output is its input, and so it is a view then: dropout */
+    bool takes_affine; /* its weights can take up an affine map behind it (net/fold.c): weight 0 has
+                          the outputs along its output_axis, and pack() and forward() heed a bias in
+                          weight 1 also where the options have none */
+    bool identity;     /* at inference its output is its input, and so it is a view then: dropout */
     /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
     fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
                        fv_inference *inference);
     /* Choose the algorithm and say what is needed. NULL: nothing is. */
     void (*prepare)(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan);
+    /* At inference the layer is y = x scale(c) + shift(c), then its activation: fills both. NULL:
+     * it is no such map. */
+    void (*affine)(const void *options, int channels, const real *const *weights, real *scale,
+                   real *shift);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
     void (*forward)(const fv_call *call);

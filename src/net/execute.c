@@ -1,6 +1,7 @@
 /* The executor: takes units of samples through segments, and whole batches through the layers
  * that want them. See execute.h and plan.h. */
 #include "net/execute.h"
+#include "net/fold.h"
 #include <string.h>
 #include <time.h>
 
@@ -76,6 +77,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
     const fv_node *node = &plan->net->nodes[n];
     const fv_node_plan *own = &plan->nodes[n];
     const fv_samples *samples = p->samples;
+    const fv_node *last = own->fold ? &plan->net->nodes[own->fold] : node;
     fv_call call = {.options = node->options,
                     .kernels = plan->kernels,
                     .plan = &own->layer,
@@ -94,8 +96,10 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .held = thread_block(r, at->thread) + own->held,
                     .shared = r->arena + own->shared[p->backward],
                     .scratch_stride = plan->thread_bytes,
-                    .activation = own->raw ? FV_LINEAR : node->activation,
-                    .activation_constant = (real)node->activation_constant,
+                    .activation = (own->fold ? &plan->nodes[own->fold] : own)->raw
+                                      ? FV_LINEAR
+                                      : last->activation,
+                    .activation_constant = (real)last->activation_constant,
                     .seed = samples->seed,
                     .node = (uint32_t)n,
                     .source_bytes = samples->bytes,
@@ -116,6 +120,8 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
         call.in_gradient[i] = buffer_at(r, gradient, at);
     }
     point_weights(p, at, n, &call);
+    if (own->fold)
+        call.weight_count = 2; /* with a bias, whatever the options say */
     return call;
 }
 
@@ -137,8 +143,6 @@ static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *n
 static void forward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
     const fv_node_plan *own = &p->runner->plan.nodes[n];
-    if (own->view)
-        return;
     fv_call call = make_call(p, at, n);
     if (own->tap.place != FV_PLACE_NONE)
         forward_tapped(p->runner, at, node, own, &call);
@@ -164,7 +168,7 @@ static void add_extra_gradients(const pass *p, const stand *at, int n) {
 static void backward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
     const fv_node_plan *own = &p->runner->plan.nodes[n];
-    if (own->view || !node->type->backward || !own->wants_gradient)
+    if (!node->type->backward || !own->wants_gradient)
         return;
     fv_call call = make_call(p, at, n);
     node->type->backward(&call);
@@ -173,7 +177,7 @@ static void backward_node(const pass *p, const stand *at, int n) {
 
 static void run_node(const pass *p, const stand *at, int n) {
     double *seconds = p->runner->seconds;
-    if (!p->runner->plan.nodes[n].runs)
+    if (!p->runner->plan.nodes[n].runs || p->runner->plan.nodes[n].view)
         return;
     double begin = seconds ? now() : 0;
     if (p->backward)
@@ -281,11 +285,10 @@ void fv_runner_backward(fv_runner *runner, const fv_samples *samples) {
  * --------------------------------------------------------------------------------------- */
 
 /* The node's weights from the net's file (or their part for these outputs): those that are spent
- * into the room for staging. */
-static fv_status read_weights(const fv_runner *r, int n, fv_call *call) {
+ * into the room for staging, from *staged on. */
+static fv_status read_weights(const fv_runner *r, int n, fv_call *call, size_t *staged) {
     const fv_plan *plan = &r->plan;
     const fv_node *node = &plan->net->nodes[n];
-    size_t staged = 0;
     for (int w = 0; w < node->weight_count; w++) {
         fv_weight some = node->weights[w];
         if (plan->nodes[n].layer.slice)
@@ -293,8 +296,8 @@ static fv_status read_weights(const fv_runner *r, int n, fv_call *call) {
                                      (size_t)call->outputs);
         real *values = kept_weight(r, n, w);
         if (!values) {
-            values = (real *)(r->arena + plan->staging + staged);
-            staged += fv_round_up(some.count * sizeof(real), 64);
+            values = (real *)(r->arena + plan->staging + *staged);
+            *staged += fv_round_up(some.count * sizeof(real), 64);
         }
         fv_status status =
             fv_weight_read(plan->net, &some, r->pool, thread_block(r, 0) + plan->reading,
@@ -304,6 +307,24 @@ static fv_status read_weights(const fv_runner *r, int n, fv_call *call) {
         call->weights[w] = values;
     }
     return FV_OK;
+}
+
+/* All the node's weights: where the net has them, or read from its file. */
+static fv_status find_weights(const fv_runner *r, int n, fv_call *call, size_t *staged) {
+    const fv_plan *plan = &r->plan;
+    const fv_node *node = &plan->net->nodes[n];
+    for (int w = 0; w < node->weight_count && !plan->from_file; w++)
+        call->weights[w] = plan->net->weights + node->weights[w].offset;
+    return plan->from_file ? read_weights(r, n, call, staged) : FV_OK;
+}
+
+/* The map of the layer behind into the call's weights. */
+static fv_status take_up(const fv_runner *r, int n, fv_call *call, size_t staged) {
+    fv_call map = {0};
+    fv_status status = find_weights(r, r->plan.nodes[n].fold, &map, &staged);
+    if (!status)
+        fv_fold(&r->plan, n, map.weights, r->arena + r->plan.staging + staged, call);
+    return status;
 }
 
 static fv_status pack_node(fv_runner *runner, int n) {
@@ -322,10 +343,10 @@ static fv_status pack_node(fv_runner *runner, int n) {
         call.first_output += call.outputs;
         int left = end - call.first_output;
         call.outputs = slice && slice < left ? slice : left;
-        for (int w = 0; w < node->weight_count && !plan->from_file; w++)
-            call.weights[w] = plan->net->weights + node->weights[w].offset;
-        if (plan->from_file)
-            status = read_weights(runner, n, &call);
+        size_t staged = 0;
+        status = find_weights(runner, n, &call, &staged);
+        if (!status && plan->nodes[n].fold)
+            status = take_up(runner, n, &call, staged);
         if (!status && node->type->pack)
             node->type->pack(&call);
     } while (!status && slice && call.first_output + call.outputs < end);
@@ -336,7 +357,7 @@ fv_status fv_runner_pack(fv_runner *runner) {
     const fv_plan *plan = &runner->plan;
     fv_status status = FV_OK;
     for (int n = 0; !status && n < plan->net->count; n++)
-        if (plan->nodes[n].runs)
+        if (plan->nodes[n].runs && !plan->nodes[n].folded)
             status = pack_node(runner, n);
     return status || !plan->from_file ? status : fv_file_unchanged(&plan->net->file);
 }
@@ -380,7 +401,7 @@ void fv_runner_close(fv_runner *runner, bool own_pool) {
 real *fv_runner_output(const fv_runner *runner, int node, bool before_activation) {
     const stand at = {0};
     const fv_node_plan *own = &runner->plan.nodes[node];
-    bool tap = before_activation && !own->view; /* a view has no activation */
+    bool tap = before_activation && !own->view; /* a view has no activation of its own */
     return buffer_at(runner, tap ? &own->tap : &root_of(&runner->plan, node)->output, &at);
 }
 

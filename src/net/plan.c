@@ -2,6 +2,7 @@
  * counted in steps: packing is -1, forward of node n is n, the loss is N (the number of nodes),
  * backward of node n is 2N - n. See plan.h. */
 #include "net/plan.h"
+#include "net/fold.h"
 #include "net/layout.h"
 #include <limits.h>
 #include <string.h>
@@ -153,6 +154,8 @@ static void prepare_layers(fv_plan *plan) {
         if (node->type->prepare && !p->view)
             node->type->prepare(node->options, inputs, node->input_count, &p->shape, &p->setting,
                                 &p->layer);
+        for (int w = 0; p->folded && w < node->weight_count; w++)
+            p->layer.spent[w] = true;
     }
 }
 
@@ -357,7 +360,8 @@ static size_t staged_bytes(const fv_node *node, const fv_layer_plan *layer) {
 }
 
 /* Weights that are in the net's file: those that the layer reads again are kept in the arena; those
- * that it only packs share one room, which is free for activations afterwards. */
+ * that it only packs share one room, which is free for activations afterwards, and so do those that
+ * take up the map of the layer behind. */
 static void place_weights(placing *at) {
     fv_plan *plan = at->plan;
     const fv_net *net = plan->net;
@@ -367,9 +371,11 @@ static void place_weights(placing *at) {
         fv_node_plan *p = &plan->nodes[n];
         if (!p->runs)
             continue;
-        size_t staged = staged_bytes(node, &p->layer);
+        size_t staged = fv_fold_bytes(plan, n);
+        if (plan->from_file)
+            staged += staged_bytes(node, &p->layer);
         staging = staged > staging ? staged : staging;
-        for (int w = 0; w < node->weight_count; w++) {
+        for (int w = 0; w < node->weight_count && plan->from_file; w++) {
             size_t count = node->weights[w].count;
             largest = count > largest ? count : largest;
             if (!p->layer.spent[w])
@@ -425,8 +431,7 @@ static fv_status place_all(fv_plan *plan) {
         place_segment_sums(&at, &plan->segments[i]);
     if (plan->training)
         fv_layout_add(&at.batch, net->weight_size * sizeof(real), 0, end, &plan->gradients);
-    if (plan->from_file)
-        place_weights(&at);
+    place_weights(&at);
     fv_status status = fv_layout_place(&at.thread, &plan->thread_bytes);
     fv_status other = fv_layout_place(&at.batch, &plan->threads_at);
     size_t blocks;
@@ -557,6 +562,8 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
         status = mark_outputs(plan, options);
     if (!status)
         status = infer_shapes(plan, &input);
+    if (!status)
+        status = fv_find_folds(plan);
     if (status)
         return status;
     find_roots(plan);

@@ -20,6 +20,8 @@ typedef struct fv_node_plan {
     bool runs;      /* at inference only what something kept or judged needs; else all that
                        follows is 0 */
     bool view;      /* its output is its input's memory */
+    bool folded;    /* ... since the weights of the layer before have taken it up */
+    int fold;       /* the node that this one's weights take up; 0: none */
     fv_shape shape; /* of its output */
     int64_t macs;
     fv_setting setting;
@@ -63,8 +65,8 @@ typedef struct fv_plan {
     fv_segment *segments;
     int segment_count;
     size_t gradients;                /* offset of net->weight_size sums (training) */
-    size_t staging, reading;         /* from_file: room for a layer's weights while it packs them;
-                                        in a thread's block, for what it reads of the file */
+    size_t staging, reading;         /* room for a layer's weights while it packs them; from_file: in
+                                        a thread's block, for what it reads of the file */
     size_t threads_at, thread_bytes; /* offset of the threads' blocks, and the size of one */
     size_t arena_bytes;
     fv_memory memory;
