@@ -26,7 +26,11 @@ static const double patience = 20; /* seconds a file */
 #else
 static const double patience = 2;
 #endif
+#ifdef __SANITIZE_ADDRESS__
+enum { MOST_KILOBYTES = 128 * 1024 }; /* the sanitizer fences off each block */
+#else
 enum { MOST_KILOBYTES = 64 * 1024 }; /* that a small file may take */
+#endif
 
 static const char *golden;
 static int wrong;
