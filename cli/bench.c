@@ -50,6 +50,15 @@ typedef struct bench_figures {
     double samples_per_second, gflops;
 } bench_figures;
 
+/* What a run that looks at each layer shows. */
+typedef struct bench_layers {
+    double *ms; /* a sample, summed over the threads */
+    const char **algorithms;
+    double peak; /* GFLOP/s of a thread's multiply-adds */
+} bench_layers;
+
+static const double peak_seconds = 0.1;
+
 static void bench_free(benchmark *bench) {
     fv_session_free(bench->session);
     fv_trainer_free(bench->trainer);
@@ -168,7 +177,8 @@ static int measure(benchmark *bench, bench_figures *figures) {
 
 /* Milliseconds a sample of each layer, summed over the threads, by a session of its own: looking
  * at the clock takes time, which must not be in the figures above. */
-static int measure_layers(const benchmark *bench, double *layer_ms) {
+static int measure_layers(const benchmark *bench, bench_layers *layers) {
+    double *layer_ms = layers->ms;
     fv_session *session =
         fv_session_new(bench->net, &(fv_session_options){.batch = bench->batch,
                                                          .threads = bench->threads,
@@ -185,61 +195,79 @@ static int measure_layers(const benchmark *bench, double *layer_ms) {
     }
     for (int i = 0; i < fv_layer_count(bench->net); i++)
         layer_ms[i] = 1e3 * fv_session_seconds(session, i) / (double)samples;
+    for (int i = 0; i < fv_layer_count(bench->net); i++)
+        layers->algorithms[i] = fv_session_algorithm(session, i);
     fv_session_free(session);
-    return status ? fail(bench->call) : EXIT_SUCCESS;
+    if (!status)
+        layers->peak = fv_peak_gflops(bench->threads, peak_seconds) / bench->threads;
+    return status || layers->peak <= 0 ? fail(bench->call) : EXIT_SUCCESS;
 }
 
 /* ---- Printing -------------------------------------------------------------------------------- */
 
-static void print_layers(const benchmark *bench, const double *layer_ms) {
+/* GFLOP/s of a thread while it runs the layer; 0 where it has no multiply-adds. Counted are those
+ * of the direct algorithm. */
+static double layer_gflops(const bench_layers *layers, int i, int64_t macs) {
+    return layers->ms[i] > 0 ? 2e-6 * (double)macs / layers->ms[i] : 0;
+}
+
+static void print_layers(const benchmark *bench, const bench_layers *layers) {
+    const double *layer_ms = layers->ms;
     double total = 0;
     for (int i = 0; i < fv_layer_count(bench->net); i++)
         total += layer_ms[i];
-    printf("\n%-24s  %-30s  %12s  %6s  %9s\n", "name", "layer", "thread ms", "share", "GFLOP/s");
+    printf("\nthe most that a thread can do: %.1f GFLOP/s\n", layers->peak);
+    printf("\n%-20s  %-25s  %-12s  %10s  %6s  %8s  %7s\n", "name", "layer", "algorithm",
+           "thread ms", "share", "GFLOP/s", "of most");
     for (int i = 0; i < fv_layer_count(bench->net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(bench->net, i, &info))
             continue;
         char layer[128];
         snprintf(layer, sizeof layer, "%s %s", info.type, info.detail ? info.detail : "");
-        double gflops = layer_ms[i] > 0 ? 2e-6 * (double)info.macs / layer_ms[i] : 0;
-        printf("%-24.24s  %-30.30s  %12.6f  %5.1f%%  %9.1f\n", info.name, layer, layer_ms[i],
-               total > 0 ? 100 * layer_ms[i] / total : 0, gflops);
+        double gflops = layer_gflops(layers, i, info.macs);
+        printf("%-20.20s  %-25.25s  %-12s  %10.6f  %5.1f%%  %8.1f  %6.1f%%\n", info.name, layer,
+               layers->algorithms[i], layer_ms[i], total > 0 ? 100 * layer_ms[i] / total : 0,
+               gflops, 100 * gflops / layers->peak);
     }
 }
 
 static void print_text(const benchmark *bench, const bench_figures *figures,
-                       const double *layer_ms) {
+                       const bench_layers *layers) {
     printf("%s, batch %d, threads %d, %s: %zu runs\n", bench->trainer ? "training" : "inference",
            bench->batch, bench->threads, fv_instruction_set(), bench->runs);
     printf("median %.4f ms a sample  min %.4f ms  %.0f samples/s  %.1f GFLOP/s\n",
            figures->median_ms, figures->min_ms, figures->samples_per_second, figures->gflops);
-    if (layer_ms)
-        print_layers(bench, layer_ms);
+    if (layers)
+        print_layers(bench, layers);
 }
 
 static void print_json(const benchmark *bench, const bench_figures *figures,
-                       const double *layer_ms) {
+                       const bench_layers *layers) {
     cli_json json = {.file = stdout};
     put_json_begin_object(&json, NULL);
     put_json_number(&json, "median_ms", figures->median_ms);
     put_json_number(&json, "min_ms", figures->min_ms);
     put_json_number(&json, "samples_per_second", figures->samples_per_second);
     put_json_number(&json, "gflops", figures->gflops);
-    if (layer_ms)
+    if (layers) {
+        put_json_number(&json, "peak_gflops", layers->peak);
         put_json_begin_array(&json, "layers");
-    for (int i = 0; layer_ms && i < fv_layer_count(bench->net); i++) {
+    }
+    for (int i = 0; layers && i < fv_layer_count(bench->net); i++) {
         fv_layer_info info;
         if (fv_layer_describe(bench->net, i, &info))
             continue;
         put_json_begin_object(&json, NULL);
         put_json_string(&json, "name", info.name);
         put_json_string(&json, "type", info.type);
-        put_json_number(&json, "thread_ms", layer_ms[i]);
+        put_json_string(&json, "algorithm", layers->algorithms[i]);
+        put_json_number(&json, "thread_ms", layers->ms[i]);
         put_json_integer(&json, "macs", info.macs);
+        put_json_number(&json, "gflops", layer_gflops(layers, i, info.macs));
         put_json_end_object(&json);
     }
-    if (layer_ms)
+    if (layers)
         put_json_end_array(&json);
     put_json_end_object(&json);
     put_json_finish(&json);
@@ -250,16 +278,20 @@ static int measure_and_print(benchmark *bench) {
     int status = measure(bench, &figures);
     if (status)
         return status;
-    double *layer_ms = NULL;
-    if (bench->options->layers) {
-        layer_ms = calloc((size_t)fv_layer_count(bench->net), sizeof *layer_ms);
-        status = layer_ms ? measure_layers(bench, layer_ms) : out_of_memory(bench->call);
+    size_t count = (size_t)fv_layer_count(bench->net);
+    bench_layers layers = {0}, *asked = bench->options->layers ? &layers : NULL;
+    if (asked) {
+        layers.ms = calloc(count, sizeof *layers.ms);
+        layers.algorithms = calloc(count, sizeof *layers.algorithms);
+        status = layers.ms && layers.algorithms ? measure_layers(bench, &layers)
+                                                : out_of_memory(bench->call);
     }
     if (!status && bench->options->json)
-        print_json(bench, &figures, layer_ms);
+        print_json(bench, &figures, asked);
     else if (!status)
-        print_text(bench, &figures, layer_ms);
-    free(layer_ms);
+        print_text(bench, &figures, asked);
+    free(layers.ms);
+    free(layers.algorithms);
     return status;
 }
 
@@ -281,8 +313,8 @@ const cli_verb verb_bench = {
     .details =
         "Times runs on made-up samples. JSON: median_ms and min_ms (a sample),\n"
         "samples_per_second, gflops (2 x multiply-adds x (1, or 3 in training) / time); with\n"
-        "--layers also layers [{name, type, thread_ms, macs}], milliseconds a sample summed over\n"
-        "the threads.\n",
+        "--layers also peak_gflops (of a thread's multiply-adds) and layers [{name, type,\n"
+        "algorithm, thread_ms, macs, gflops}], milliseconds a sample summed over the threads.\n",
     .options = bench_table,
     .options_size = sizeof(bench_options),
     .least_operands = 1,

@@ -376,9 +376,14 @@ that_not test -e bad.npz
 keys='^\{"median_ms": [0-9.e-]+, "min_ms": [0-9.e-]+, "samples_per_second": [0-9.e+]+, "gflops": [0-9.e-]+'
 expect 0 "$keys\}$" bench tiny --seconds 0.05 --json
 expect 0 "$keys\}$" bench tiny --seconds 0.05 --json --train --threads 1
-expect 0 "$keys, \"layers\": \[\{\"name\": \"input1\", \"type\": \"input\", \"thread_ms\": " bench $model --seconds 0.05 --json --layers
+expect 0 "$keys, \"peak_gflops\": [0-9.e+]+, \"layers\": \[\{\"name\": \"input1\", \"type\": \"input\", \"algorithm\": \"\", \"thread_ms\": " bench $model --seconds 0.05 --json --layers
 expect 0 'samples/s' bench tiny --seconds 0.05 --batch 16
-expect 0 '^conv1 ' bench tiny --seconds 0.05 --layers --exact
+expect 0 '^conv1  .*  products  ' bench tiny --seconds 0.05 --layers --exact
+printf 'input 28x28x64\nconv 64 3x3\nbatch_norm relu\nflatten\ndense 3\n' >norm.net
+expect 0 '^batch_norm1  .*  folded  ' bench norm.net --seconds 0.05 --layers
+expect 0 '^conv1  .*  winograd 4x4  ' bench norm.net --seconds 0.05 --layers
+expect 0 '^flatten1  .*  view  ' bench norm.net --seconds 0.05 --layers
+that_not grep -Eq '.{101}' out
 expect 2 'does not go with' bench tiny --train --layers
 expect 1 'nosuch' bench nosuch --seconds 0.05
 expect 1 'sizes vary' bench any.net

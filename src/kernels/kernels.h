@@ -201,6 +201,9 @@ typedef struct fv_kernels {
     double (*lamb_moments)(const fv_update *update, size_t count, const real *gradient,
                            real *const *slots);
 
+    /* Multiply-adds in registers, *count of them, a multiple of `rounds`; 0 < factor < 1. Their sum. */
+    double (*multiply_adds)(size_t rounds, real factor, int64_t *count);
+
     double (*sum_squares)(size_t count, const real *x);
     double (*sum_absolute)(size_t count, const real *x);
     /* g += l1 sign(w) + l2 w */

@@ -44,6 +44,7 @@ void FV_LOCAL(lrn_back)(const fv_lrn_window *l, size_t rows, const real *x, cons
                         real *scratch, real *dx);
 void FV_LOCAL(add_normals)(size_t count, const uint32_t key[2], const uint32_t stream[3],
                            real deviation, real *y);
+double FV_LOCAL(multiply_adds)(size_t rounds, real factor, int64_t *count);
 void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *winners);
 void FV_LOCAL(maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
 void FV_LOCAL(avgpool)(const fv_window *window, const real *x, real *y);

@@ -38,6 +38,7 @@ const fv_kernels FV_LOCAL(kernels) = {
     .lrn = FV_LOCAL(lrn),
     .lrn_back = FV_LOCAL(lrn_back),
     .add_normals = FV_LOCAL(add_normals),
+    .multiply_adds = FV_LOCAL(multiply_adds),
     .maxpool = FV_LOCAL(maxpool),
     .maxpool_back = FV_LOCAL(maxpool_back),
     .avgpool = FV_LOCAL(avgpool),

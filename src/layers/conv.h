@@ -97,6 +97,7 @@ typedef struct fv_conv_direct {
     ptrdiff_t *a_offset, *b_offset; /* lists of a product's terms */
     real *input_copy, *gradient_copy;
     real *row; /* depthwise: a row of the input gradient before a channel's filters are added up */
+    fv_pool *pool; /* whose threads share an output; NULL: the caller does all of it */
 } fv_conv_direct;
 
 size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k); /* bytes */

@@ -51,19 +51,34 @@ static fv_depthwise output_row(const fv_conv_direct *d) {
                           .y_pixel = g->filters};
 }
 
+typedef struct output_rows {
+    const fv_conv_direct *d;
+    fv_depthwise row;
+    const real *x;
+    real *y;
+} output_rows;
+
+static void write_row(void *argument, int number, int thread) {
+    const output_rows *o = argument;
+    const fv_conv_geometry *g = o->d->g;
+    const fv_axis *a = g->axis;
+    fv_depthwise row = o->row;
+    (void)thread;
+    row.x = o->x + fv_conv_input_at(g, number / a[1].out * a[0].stride,
+                                    number % a[1].out * a[1].stride, 0);
+    row.y = o->y + (ptrdiff_t)number * a[2].out * g->filters;
+    o->d->k->depthwise(&row);
+}
+
 void fv_conv_depthwise_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
                               real *y) {
     const fv_conv_geometry *g = d->g;
     const fv_axis *a = g->axis;
     fv_depthwise row = output_row(d);
-    row.bias = bias;
-    row.relu = relu;
-    for (int i = 0; i < a[0].out; i++)
-        for (int j = 0; j < a[1].out; j++) {
-            row.x = x + fv_conv_input_at(g, i * a[0].stride, j * a[1].stride, 0);
-            row.y = y + ((ptrdiff_t)i * a[1].out + j) * a[2].out * g->filters;
-            d->k->depthwise(&row);
-        }
+    output_rows o = {.d = d, .row = row, .x = x, .y = y};
+    o.row.bias = bias;
+    o.row.relu = relu;
+    fv_pool_run(d->pool, a[0].out * a[1].out, write_row, &o);
 }
 
 void fv_conv_depthwise_weight_gradient(const fv_conv_direct *d, const real *x, const real *dy,

@@ -17,6 +17,7 @@ enum {
     BLOCK_ROWS = 64,        /* speed only */
     PACK_ROWS = 64,         /* speed only: rows of weights that a thread packs at a time */
     PACK_ALONE = 32 << 10,  /* speed only: fewer weights are packed by one thread */
+    UNITS_A_THREAD = 4,     /* speed only: of an output that threads share */
 };
 
 /* ---- Sizes, in reals unless it says bytes ------------------------------------------------------
@@ -168,16 +169,60 @@ static ptrdiff_t cell_at(const fv_conv_geometry *g, int cell) {
                             cell % a[2].kernel * a[2].dilation);
 }
 
-/* One panel of filters, from number `f` on: all rows. */
-static void output_panel(const fv_conv_direct *d, fv_product *p, const real *x, real *y) {
-    const fv_conv_geometry *g = d->g;
-    const fv_axis *a = g->axis;
-    for (int i = 0; i < a[0].out; i++)
-        for (int j = 0; j < a[1].out; j++) {
-            p->a = x + fv_conv_input_at(g, i * a[0].stride, j * a[1].stride, 0);
-            p->c = y + ((ptrdiff_t)i * a[1].out + j) * a[2].out * g->filters;
-            d->k->product(p);
-        }
+/* An output in units: a panel of filters over a stretch of the rows, or of the pixels where there
+ * is one row. A unit's numbers do not depend on how many there are. */
+typedef struct output_work {
+    const fv_conv_direct *d;
+    fv_product product;
+    const real *x, *bias;
+    real *y;
+    int panels, stretches; /* of a group's filters; of rows or pixels */
+} output_work;
+
+/* Where stretch `i` of `count` begins. */
+static int stretch_at(int all, int count, int i) {
+    return (int)((int64_t)all * i / count);
+}
+
+static void output_row(const output_work *o, fv_product *p, const real *x, real *y, int row) {
+    const fv_axis *a = o->d->g->axis;
+    p->a = x +
+           fv_conv_input_at(o->d->g, row / a[1].out * a[0].stride, row % a[1].out * a[1].stride, 0);
+    p->c = y + (ptrdiff_t)row * a[2].out * o->d->g->filters;
+    o->d->k->product(p);
+}
+
+static void output_unit(void *argument, int unit, int thread) {
+    const output_work *o = argument;
+    const fv_conv_geometry *g = o->d->g;
+    fv_product p = o->product;
+    int width = o->d->k->panel, filters = group_filters(g), rows = g->axis[0].out * g->axis[1].out;
+    int panel = unit / o->stretches, stretch = unit % o->stretches;
+    int group = panel / o->panels, f = panel % o->panels * width, filter = group * filters + f;
+    const real *x = o->x + (ptrdiff_t)group * group_channels(g);
+    (void)thread;
+    p.columns = filters - f < width ? filters - f : width;
+    p.bias = o->bias ? o->bias + filter : NULL;
+    p.b += (ptrdiff_t)panel * p.terms * p.depth * width;
+    if (rows > 1) {
+        for (int row = stretch_at(rows, o->stretches, stretch);
+             row < stretch_at(rows, o->stretches, stretch + 1); row++)
+            output_row(o, &p, x, o->y + filter, row);
+        return;
+    }
+    int first = stretch_at(p.rows, o->stretches, stretch);
+    p.rows = stretch_at(p.rows, o->stretches, stretch + 1) - first;
+    p.a = x + first * p.a_row;
+    p.c = o->y + filter + first * p.c_row;
+    o->d->k->product(&p);
+}
+
+/* So many that each thread has several, and none less than a few rows' work. */
+static int count_stretches(const fv_conv_direct *d, int panels) {
+    const fv_axis *a = d->g->axis;
+    int rows = a[0].out * a[1].out, most = rows > 1 ? rows : a[2].out / (2 * d->k->rows);
+    int wanted = d->pool ? (UNITS_A_THREAD * fv_pool_threads(d->pool) + panels - 1) / panels : 1;
+    return wanted < most ? wanted : most > 1 ? most : 1;
 }
 
 void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
@@ -187,30 +232,29 @@ void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *b
         fv_conv_depthwise_output(d, x, bias, relu, y);
         return;
     }
-    int run = run_cells(g), channels = group_channels(g), filters = group_filters(g);
-    fv_product p = {.rows = g->axis[2].out,
-                    .depth = run * channels,
-                    .terms = (int)fv_conv_cells(g) / run,
-                    .a_offset = d->a_offset,
-                    .a_row = (ptrdiff_t)g->axis[2].stride * g->channels,
-                    .a_column = 1,
-                    .b_offset = d->b_offset,
-                    .b_row = d->k->panel,
-                    .c_row = g->filters,
-                    .relu = relu};
-    for (int t = 0; t < p.terms; t++) {
+    int run = run_cells(g);
+    output_work o = {.d = d,
+                     .product = {.rows = g->axis[2].out,
+                                 .depth = run * group_channels(g),
+                                 .terms = (int)fv_conv_cells(g) / run,
+                                 .a_offset = d->a_offset,
+                                 .a_row = (ptrdiff_t)g->axis[2].stride * g->channels,
+                                 .a_column = 1,
+                                 .b = d->forward,
+                                 .b_offset = d->b_offset,
+                                 .b_row = d->k->panel,
+                                 .c_row = g->filters,
+                                 .relu = relu},
+                     .x = x,
+                     .bias = bias,
+                     .y = y,
+                     .panels = fv_panels(group_filters(g), d->k)};
+    for (int t = 0; t < o.product.terms; t++) {
         d->a_offset[t] = cell_at(g, t * run);
-        d->b_offset[t] = (ptrdiff_t)t * p.depth * d->k->panel;
+        d->b_offset[t] = (ptrdiff_t)t * o.product.depth * d->k->panel;
     }
-    p.b = d->forward;
-    for (int group = 0; group < g->groups; group++)
-        for (int f = 0; f < filters; f += d->k->panel) {
-            int filter = group * filters + f;
-            p.columns = filters - f < d->k->panel ? filters - f : d->k->panel;
-            p.bias = bias ? bias + filter : NULL;
-            output_panel(d, &p, x + (ptrdiff_t)group * channels, y + filter);
-            p.b += (ptrdiff_t)p.terms * p.depth * d->k->panel;
-        }
+    o.stretches = count_stretches(d, g->groups * o.panels);
+    fv_pool_run(d->pool, g->groups * o.panels * o.stretches, output_unit, &o);
 }
 
 /* ---- Input gradient -----------------------------------------------------------------------------
@@ -358,6 +402,7 @@ static void pack(const fv_conv_geometry *g, const fv_call *call) {
 static void forward(const fv_conv_geometry *g, const fv_call *call) {
     fv_conv_direct d = direct_of(g, call);
     size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
+    d.pool = call->pool;
     for (int s = 0; s < call->samples; s++)
         fv_conv_sample_output(&d, fv_conv_pad_input(g, call->in[0] + (size_t)s * in, d.input_copy),
                               packed_bias(g, call), call->activation == FV_RELU,

@@ -77,7 +77,7 @@ static fv_status axis_back(const fv_conv_transpose_options *o, const fv_shape *i
 }
 
 fv_status fv_conv_transpose_axes(const fv_conv_transpose_options *o, const fv_shape *input,
-                           fv_axis axes[3]) {
+                                 fv_axis axes[3]) {
     fv_status status = fv_slide_check(input, &(fv_slide_options){.kernel = o->kernel,
                                                                  .stride = o->stride,
                                                                  .dilation = o->dilation,

@@ -11,6 +11,7 @@ enum {
     EDGE = FV_WINOGRAD_POINTS - FV_WINOGRAD_TILE, /* input cells beyond a tile of outputs */
     POINTS = FV_WINOGRAD_POINTS * FV_WINOGRAD_POINTS,
     BLOCK_BYTES = 256 << 10, /* speed only */
+    BLOCKS_A_THREAD = 4,     /* speed only: fewer are shared step by step */
 };
 
 /* ---- Sizes, in reals --------------------------------------------------------------------------
@@ -224,48 +225,47 @@ typedef struct arrays {
     const real *forward, *bias, *back; /* packed */
     real *sums;                        /* of the kernel gradient's points; NULL: not wanted */
     bool add;                          /* to what `sums` holds */
+    bool relu;                         /* max(., 0) of the output */
 } arrays;
 
-static void transform_inputs(const winograd *w, const arrays *a, int first, int count) {
-    for (int t = 0; t < count; t++) {
+static void transform_inputs(const winograd *w, const arrays *a, int first, int begin, int end) {
+    for (int t = begin; t < end; t++) {
         int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
         a->k->winograd_input(a->x + row * a->x_row + (ptrdiff_t)column * w->channels, a->x_row,
                              w->channels, a->v + (ptrdiff_t)t * w->channels, w->v_step);
     }
 }
 
-/* z = v U, point by point. */
-static void forward_products(const winograd *w, const arrays *a, int count) {
+/* z = v U at point e, for panels [begin, end) of filters. */
+static void forward_products(const winograd *w, const arrays *a, int count, ptrdiff_t e, int begin,
+                             int end) {
     const ptrdiff_t zero = 0;
     fv_product p = {.rows = count,
                     .depth = w->channels,
                     .terms = 1,
+                    .a = a->v + e * w->v_step,
                     .a_offset = &zero,
                     .a_row = w->channels,
                     .a_column = 1,
                     .b_offset = &zero,
                     .b_row = a->k->panel,
                     .c_row = w->filters};
-    for (ptrdiff_t e = 0; e < POINTS; e++)
-        for (int f = 0; f < w->filters; f += a->k->panel) {
-            p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
-            p.a = a->v + e * w->v_step;
-            p.b = a->forward + e * (ptrdiff_t)forward_point(w, a->k) + (ptrdiff_t)f * w->channels;
-            p.c = a->z + e * w->z_step + f;
-            a->k->product(&p);
-        }
+    for (int f = begin * a->k->panel; f < w->filters && f < end * a->k->panel; f += a->k->panel) {
+        p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
+        p.b = a->forward + e * (ptrdiff_t)forward_point(w, a->k) + (ptrdiff_t)f * w->channels;
+        p.c = a->z + e * w->z_step + f;
+        a->k->product(&p);
+    }
 }
 
-static void forward_block(const fv_conv_geometry *g, const winograd *w, const arrays *a, bool relu,
-                          int first, int count) {
-    transform_inputs(w, a, first, count);
-    forward_products(w, a, count);
-    for (int t = 0; t < count; t++) {
+static void transform_outputs(const fv_conv_geometry *g, const winograd *w, const arrays *a,
+                              int first, int begin, int end) {
+    for (int t = begin; t < end; t++) {
         int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
         int rows = g->axis[1].out - row < TILE ? g->axis[1].out - row : TILE;
         int columns = g->axis[2].out - column < TILE ? g->axis[2].out - column : TILE;
         a->k->winograd_output(a->z + (ptrdiff_t)t * w->filters, w->z_step, w->filters, a->bias,
-                              relu, rows, columns,
+                              a->relu, rows, columns,
                               a->y + row * a->y_row + (ptrdiff_t)column * w->filters, a->y_row);
     }
 }
@@ -315,7 +315,7 @@ static void input_products(const winograd *w, const arrays *a, ptrdiff_t e, int 
 
 static void backward_block(const winograd *w, const arrays *a, int first, int count) {
     if (a->sums)
-        transform_inputs(w, a, first, count);
+        transform_inputs(w, a, first, 0, count);
     for (int t = 0; t < count; t++) {
         int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
         a->k->winograd_output_back(a->dy + row * a->dy_row + (ptrdiff_t)column * w->filters,
@@ -357,18 +357,78 @@ static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const f
     return a;
 }
 
+/* One sample's output. Threads that share it take blocks, each in scratch of its own; or, where
+ * there are few, one block after another, each of its three steps together. Neither changes a
+ * number. */
+typedef struct shared_output {
+    const fv_conv_geometry *g;
+    const fv_call *call;
+    winograd w;
+    arrays a;
+    int first, count, parts; /* a block that is shared, and the parts of its steps */
+} shared_output;
+
+static void forward_block(void *argument, int unit, int thread) {
+    const shared_output *o = argument;
+    const winograd *w = &o->w;
+    arrays a = o->a;
+    int first = unit * w->block, left = w->rows * w->columns - first;
+    int count = left < w->block ? left : w->block;
+    a.v = (real *)(o->call->scratch + (size_t)thread * o->call->scratch_stride);
+    a.z = a.v + POINTS * w->v_step;
+    transform_inputs(w, &a, first, 0, count);
+    for (ptrdiff_t e = 0; e < POINTS; e++)
+        forward_products(w, &a, count, e, 0, fv_panels(w->filters, a.k));
+    transform_outputs(o->g, w, &a, first, 0, count);
+}
+
+static int part_at(const shared_output *o, int part) {
+    return o->count * part / o->parts;
+}
+
+static void inputs_part(void *argument, int part, int thread) {
+    const shared_output *o = argument;
+    (void)thread;
+    transform_inputs(&o->w, &o->a, o->first, part_at(o, part), part_at(o, part + 1));
+}
+
+static void products_part(void *argument, int unit, int thread) {
+    const shared_output *o = argument;
+    int panels = fv_panels(o->w.filters, o->a.k), half = (panels + 1) / 2;
+    (void)thread;
+    forward_products(&o->w, &o->a, o->count, unit / 2, unit % 2 * half, unit % 2 ? panels : half);
+}
+
+static void outputs_part(void *argument, int part, int thread) {
+    const shared_output *o = argument;
+    (void)thread;
+    transform_outputs(o->g, &o->w, &o->a, o->first, part_at(o, part), part_at(o, part + 1));
+}
+
+static void share_blocks(shared_output *o, fv_pool *pool) {
+    int tiles = o->w.rows * o->w.columns;
+    for (o->first = 0; o->first < tiles; o->first += o->w.block) {
+        o->count = tiles - o->first < o->w.block ? tiles - o->first : o->w.block;
+        o->parts = o->count < 2 * fv_pool_threads(pool) ? o->count : 2 * fv_pool_threads(pool);
+        fv_pool_run(pool, o->parts, inputs_part, o);
+        fv_pool_run(pool, 2 * POINTS, products_part, o);
+        fv_pool_run(pool, o->parts, outputs_part, o);
+    }
+}
+
 static void forward(const fv_conv_geometry *g, const fv_call *call) {
-    winograd w = measure(g, call->kernels);
-    arrays a = point_arrays(g, &w, call);
-    real *copy = a.z + POINTS * w.z_step;
+    shared_output o = {.g = g, .call = call, .w = measure(g, call->kernels)};
+    int blocks = (o.w.rows * o.w.columns + o.w.block - 1) / o.w.block;
+    o.a = point_arrays(g, &o.w, call);
+    o.a.relu = call->activation == FV_RELU;
+    real *copy = o.a.z + POINTS * o.w.z_step;
     for (int s = 0; s < call->samples; s++) {
-        a.x = padded_input(g, &w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
-        a.y = call->out + (size_t)s * fv_conv_output_count(g);
-        for (int t = 0; t < w.rows * w.columns; t += w.block) {
-            int left = w.rows * w.columns - t;
-            forward_block(g, &w, &a, call->activation == FV_RELU, t,
-                          left < w.block ? left : w.block);
-        }
+        o.a.x = padded_input(g, &o.w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
+        o.a.y = call->out + (size_t)s * fv_conv_output_count(g);
+        if (call->pool && blocks < BLOCKS_A_THREAD * fv_pool_threads(call->pool))
+            share_blocks(&o, call->pool);
+        else
+            fv_pool_run(call->pool, blocks, forward_block, &o);
     }
 }
 

@@ -91,6 +91,7 @@ double fv_activation_constant(fv_activation activation);
 /* What a layer tells the planner. Bytes; the defaults (all zero) are right for simple layers. */
 typedef struct fv_layer_plan {
     int algorithm;                /* the layer's own choice, by shape, batch, pass and kernels */
+    const char *words;            /* what it is called; NULL: there is but one. Static */
     bool keep_input, keep_output; /* the backward pass reads them */
     size_t kept;                  /* a sample: notes from forward to backward */
     size_t packed;                /* weights rearranged by pack() */
@@ -118,7 +119,7 @@ typedef struct fv_call {
     const fv_kernels *kernels;
     const fv_layer_plan *plan;
     const fv_setting *setting;
-    fv_pool *pool; /* batch layers only */
+    fv_pool *pool; /* of batch layers; of others, where all threads may share one call; else NULL */
     int samples;
     int input_count;
     const fv_shape *in_shape[FV_MAX_INPUTS], *out_shape;
@@ -135,8 +136,8 @@ typedef struct fv_call {
     bool first, last;
     unsigned char *kept;
     real *packed;
-    /* This thread's scratch; in a batch layer thread t's is `scratch_stride` bytes after that of
-     * t - 1, and all threads see `shared`. */
+    /* This thread's scratch; where there is a pool thread t's is `scratch_stride` bytes after that
+     * of t - 1, and all threads see `shared`. */
     unsigned char *scratch, *held, *shared;
     size_t scratch_stride;
     fv_activation activation; /* FV_LINEAR where the loss takes the layer's own over */

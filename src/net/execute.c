@@ -11,6 +11,7 @@ typedef struct pass {
     const fv_samples *samples;
     const fv_segment *segment;
     bool backward;
+    bool together; /* all threads work on each layer, see runs_together() */
 } pass;
 
 /* Where a thread stands: samples [first, first + count) of the batch. */
@@ -106,7 +107,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .source_reals = samples->reals};
     if (samples->source)
         call.source = samples->source + at->first;
-    if (p->segment->whole_batch)
+    if (p->segment->whole_batch || p->together)
         call.pool = r->pool;
     if (samples->epochs) {
         call.epochs = samples->epochs + at->first;
@@ -232,8 +233,20 @@ static void sum_slice(void *argument, int slice, int thread) {
     plan->kernels->tree_sum(count, unit_count(p), s->weight_count, parts, sums);
 }
 
+/* At inference, of fewer samples than would give each thread a unit, all threads take each layer
+ * together. */
+static bool runs_together(const pass *p) {
+    const fv_plan *plan = &p->runner->plan;
+    return !plan->training && !p->segment->whole_batch && plan->threads > 1 && unit_count(p) == 1;
+}
+
 static void run_segment(pass *p) {
     const fv_segment *s = p->segment;
+    p->together = runs_together(p);
+    if (p->together) {
+        run_unit(p, 0, 0);
+        return;
+    }
     if (s->whole_batch) {
         stand at = {.count = p->samples->count, .begins = true, .ends = true};
         run_node(p, &at, s->first);

@@ -107,6 +107,14 @@ double fv_session_seconds(const fv_session *session, int index) {
     return sum;
 }
 
+const char *fv_session_algorithm(const fv_session *session, int index) {
+    const fv_plan *plan = &session->runner.plan;
+    if (index < 0 || index >= plan->net->count)
+        return "";
+    const fv_node_plan *p = &plan->nodes[index];
+    return p->folded ? "folded" : p->view ? "view" : p->layer.words ? p->layer.words : "";
+}
+
 void fv_session_memory(const fv_session *session, fv_memory *memory) {
     *memory = session->runner.plan.memory;
 }
