@@ -161,6 +161,7 @@ static const struct {
     {"constant_of_shape_overflow", EITHER, NULL},
     {"constant_range", EITHER, NULL},
     {"constant_short", DAMAGED, NULL},
+    {"constant_sliced_twice", DAMAGED, NULL},
     {"constant_tiled", EITHER, NULL},
     {"constant_without_value", DAMAGED, NULL},
     {"conv_auto_pad", DAMAGED, NULL},

@@ -115,7 +115,7 @@ fv_status fv_onnx_list(const fv_onnx_import *im, const char *name, size_t input,
 fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t input, double fallback,
                          double *number);
 /* The slices of a Slice node of that rank: begin, end (as they are given) and step, each of an axis
- * in 0..rank-1, FV_ONNX_RANK at most. */
+ * in 0..rank-1, none of them twice. */
 fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int64_t *end,
                          int64_t *axes, int64_t *step, int *count);
 /* The array that is the first input, and the first output. */
