@@ -156,6 +156,7 @@ static const struct {
     {"concat_sizes", DAMAGED, NULL},
     {"constant_doubling", EITHER, ""},
     {"constant_expanded", EITHER, NULL},
+    {"constant_for_places", UNSUPPORTED, NULL},
     {"constant_of_shape", EITHER, NULL},
     {"constant_of_shape_negative", EITHER, NULL},
     {"constant_of_shape_overflow", EITHER, NULL},

@@ -198,6 +198,9 @@ def tensors():
         m.nodes[-1].name = "faulty"
         return m("Add", x, y)
     hostile("constant_doubling", doubling)
+    rows = np.ones(127, np.float32)
+    hostile("constant_for_places", lambda m, x: faulty(m, "Mul", relu(m, x), rows),
+            shape=("N", 1 << 24, 127))
     # Cut again, it would begin behind the end.
     hostile("constant_sliced_twice", lambda m, x: m("Add", x, faulty(
         m, "Slice", np.ones(4, np.float32), ints(3, 3), ints(4, 4), ints(0, 0))))

@@ -180,6 +180,8 @@ fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output
 /* Numbers as a layer: those of `values` (taken over; NULL is out of memory) in the order of files.
  */
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values, fv_tensor *layer);
+/* Whether layers may have that many weights more, which is asked before numbers are repeated. */
+fv_status fv_onnx_check_count(const fv_onnx_import *im, size_t count);
 /* A weight of a layer: values that are taken over, or a constant's as they lie. */
 fv_status fv_onnx_give(fv_onnx_import *im, fv_tensor layer, const char *name, size_t count,
                        float *values);

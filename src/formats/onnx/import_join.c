@@ -256,7 +256,9 @@ static fv_status by_places(fv_onnx_import *im, const char *type, fv_onnx_value *
     fv_tensor layer;
     if (fv_onnx_sample(&x->array) < 1)
         return fv_onnx_refuse(im, "constants for places of an input whose size varies");
-    fv_status status = fv_onnx_standard(im, &x->array, &layer);
+    fv_status status = fv_onnx_check_count(im, (size_t)fv_onnx_sample(&x->array));
+    if (status == FV_OK)
+        status = fv_onnx_standard(im, &x->array, &layer);
     if (status != FV_OK)
         return status;
     fv_shape shape = *fv_onnx_shape(im, layer);
