@@ -155,6 +155,8 @@ static const struct {
     {"concat_no_axis", DAMAGED, NULL},
     {"concat_sizes", DAMAGED, NULL},
     {"constant_doubling", EITHER, ""},
+    {"constant_empty_joined", DAMAGED, "bad_weight"},
+    {"constant_empty_turned", DAMAGED, "bad_weight"},
     {"constant_expanded", EITHER, NULL},
     {"constant_for_places", UNSUPPORTED, NULL},
     {"constant_of_shape", EITHER, NULL},
