@@ -792,6 +792,25 @@ def numbers():
     case("one_minus_x", picture, lambda m, x: m("Sub", np.float32(1), m("Sigmoid", x)))
     case("negated", picture, lambda m, x: m("Neg", x))
 
+    def by_batch(m, x, compare):
+        """Four times or eight times x, as the size of the batch says, or what is left of it."""
+        size = m("Gather", m("Shape", x), np.array(0), axis=0)
+        factor = m("Where", compare(m, size), np.array(8), np.array(4))
+        return m("Mul", x, m("Cast", factor, to=TensorProto.FLOAT))
+    for name, compare in {
+            "less": lambda m, size: m("Less", size, np.array(5)),
+            "or_more": lambda m, size: m("GreaterOrEqual", size, np.array(2)),
+            "equal": lambda m, size: m("Not", m("Equal", size, np.array(1))),
+            "any": lambda m, size: m("Or", np.array(False), m("Cast", m(
+                "Sub", size, np.array(1)), to=TensorProto.BOOL))}.items():
+        case("batch_" + name, picture, lambda m, x: by_batch(m, x, compare),
+             refused="/Mul_ known only when the net runs")
+    case("batch_times", picture, lambda m, x: m("Mul", x, m("Cast", m("Gather", m(
+        "Shape", x), np.array(0), axis=0), to=TensorProto.FLOAT)),
+        refused="/Mul_3 known only when the net runs")
+    case("batch_never_minus_1", picture, lambda m, x: by_batch(m, x, lambda m, size: m(
+        "Equal", size, np.array(-1))))
+
 
 def what_does_nothing():
     picture = (1, 3, 4, 5)

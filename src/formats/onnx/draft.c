@@ -197,6 +197,8 @@ fv_status fv_onnx_give_constant(fv_onnx_import *im, fv_tensor layer, const char 
                                 const fv_onnx_constant *constant) {
     if (constant->kind != FV_NUMBER_FLOAT)
         return fv_onnx_wrong(im, "its %s has whole numbers, expected floats", name);
+    if (fv_onnx_check_known(im, constant) != FV_OK)
+        return fv_error_status();
     if (!constant->tensor || constant->tensor->type != FV_ONNX_FLOAT)
         return fv_onnx_give(im, layer, name, constant->count, fv_onnx_floats(constant));
     return add_weight(im, &(fv_onnx_weight){.layer = layer,

@@ -30,6 +30,14 @@ float *fv_onnx_floats(const constant *c) {
     return values;
 }
 
+fv_status fv_onnx_check_known(const fv_onnx_import *im, const constant *c) {
+    for (size_t i = 0; !c->tensor && i < c->count; i++)
+        if (isnan(c->numbers[i]))
+            return fv_onnx_refuse(im, "its constants depend on a size that is known only when the "
+                                      "net runs (give the input fixed sizes: --set NAME=SIZE)");
+    return FV_OK;
+}
+
 static fv_onnx_kind kind_of(int type) {
     if (type == FV_ONNX_BOOL)
         return FV_NUMBER_TRUTH;
@@ -273,33 +281,38 @@ static double larger(double x, double y, bool whole) {
     (void)whole;
     return y > x || isnan(y) ? y : x;
 }
+/* Of what is not known neither is the comparison; but no size is less than 0, as is asked of each
+ * where -1 means the array's own. */
+static double known(double x, double y, bool truth) {
+    return isnan(x) || isnan(y) ? (double)NAN : truth;
+}
 static double equal(double x, double y, bool whole) {
     (void)whole;
-    return x == y;
+    return x < 0 || y < 0 ? x == y : known(x, y, x == y);
 }
 static double less(double x, double y, bool whole) {
     (void)whole;
-    return x < y;
+    return known(x, y, x < y);
 }
 static double greater(double x, double y, bool whole) {
     (void)whole;
-    return x > y;
+    return known(x, y, x > y);
 }
 static double less_or_equal(double x, double y, bool whole) {
     (void)whole;
-    return x <= y;
+    return known(x, y, x <= y);
 }
 static double greater_or_equal(double x, double y, bool whole) {
     (void)whole;
-    return x >= y;
+    return known(x, y, x >= y);
 }
 static double both_true(double x, double y, bool whole) {
     (void)whole;
-    return x != 0 && y != 0;
+    return x == 0 || y == 0 ? 0 : known(x, y, true);
 }
 static double any_true(double x, double y, bool whole) {
     (void)whole;
-    return x != 0 || y != 0;
+    return (x != 0 && !isnan(x)) || (y != 0 && !isnan(y)) ? 1 : known(x, y, false);
 }
 
 static const struct {
@@ -366,9 +379,10 @@ static fv_status fold_where(fv_onnx_import *im, const fold_call *c) {
         return status;
     double *numbers = make(im, c->in[1]->kind, rank, size, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++) {
-        bool first = fv_onnx_number(c->in[0], source(c->in[0], i, rank, size)) != 0;
-        const constant *from = c->in[first ? 1 : 2];
-        numbers[i] = fv_onnx_number(from, source(from, i, rank, size));
+        double first = fv_onnx_number(c->in[0], source(c->in[0], i, rank, size));
+        double one = fv_onnx_number(c->in[1], source(c->in[1], i, rank, size));
+        double other = fv_onnx_number(c->in[2], source(c->in[2], i, rank, size));
+        numbers[i] = isnan(first) && one != other ? (double)NAN : first != 0 ? one : other;
     }
     return numbers ? FV_OK : no_memory_or_message();
 }
@@ -380,7 +394,7 @@ static double inverse(double x) {
     return 1 / x;
 }
 static double opposite(double x) {
-    return x == 0;
+    return isnan(x) ? x : x == 0;
 }
 
 static const struct {
@@ -411,7 +425,7 @@ static fv_status fold_map(fv_onnx_import *im, const fold_call *c) {
         double number = fv_onnx_number(x, i);
         numbers[i] = maps[at].map              ? maps[at].map(number)
                      : kind == FV_NUMBER_WHOLE ? trunc(number)
-                     : kind == FV_NUMBER_TRUTH ? number != 0
+                     : kind == FV_NUMBER_TRUTH ? known(number, 0, number != 0)
                                                : number;
     }
     return numbers ? FV_OK : no_memory_or_message();

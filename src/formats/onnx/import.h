@@ -126,6 +126,8 @@ int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank);
 /* ---- Constants (fold.c) ---------------------------------------------------------------- */
 
 double fv_onnx_number(const fv_onnx_constant *constant, size_t i);
+/* Refuses constants that were reckoned of what only a run would know. */
+fv_status fv_onnx_check_known(const fv_onnx_import *im, const fv_onnx_constant *constant);
 /* As floats, which the caller frees; NULL with a message. */
 float *fv_onnx_floats(const fv_onnx_constant *constant);
 void fv_onnx_set_tensor(const fv_onnx_tensor *tensor, fv_onnx_value *value);

@@ -278,6 +278,8 @@ static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_o
     meeting m = meet(c, &x->array);
     if (c->kind != FV_NUMBER_FLOAT)
         return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
+    if (fv_onnx_check_known(im, c) != FV_OK)
+        return fv_error_status();
     if (m == NO_MEETING)
         return fv_onnx_refuse(im,
                               "its constants have other sizes than a sample (one for each of the "
@@ -409,6 +411,8 @@ static fv_status larger(fv_onnx_import *im, fv_onnx_value *a, fv_onnx_value *b,
                         const fv_onnx_constant *constant, fv_onnx_value *out) {
     if (!constant)
         return join(im, "maximum", a, b, out);
+    if (fv_onnx_check_known(im, constant) != FV_OK)
+        return fv_error_status();
     meeting m = meet(constant, &a->array);
     if (m == ONE)
         return fv_onnx_at_least(im, a, fv_onnx_number(constant, 0), out);
@@ -448,6 +452,8 @@ fv_status fv_onnx_minimum(fv_onnx_import *im) {
     fv_status status = operands(im, &a, &b, &constant, &first);
     if (status == FV_OK && constant && constant->count != 1)
         return fv_onnx_refuse(im, "constants of several numbers");
+    if (status == FV_OK && constant)
+        status = fv_onnx_check_known(im, constant);
     if (status == FV_OK)
         status = negate(im, a, &x);
     if (status == FV_OK && !constant)
