@@ -199,6 +199,7 @@ static const struct {
     {"depth_block_0", DAMAGED, NULL},
     {"domain", UNSUPPORTED, "com.example"},
     {"domain_microsoft", UNSUPPORTED, "FusedConv"},
+    {"domain_of_constants", UNSUPPORTED, "com.example"},
     {"duplicate_initialiser", DAMAGED, "twice"},
     {"duplicate_of_initialiser", DAMAGED, "twice"},
     {"duplicate_of_input", DAMAGED, "input"},

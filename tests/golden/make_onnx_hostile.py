@@ -201,6 +201,8 @@ def tensors():
     rows = np.ones(127, np.float32)
     hostile("constant_for_places", lambda m, x: faulty(m, "Mul", relu(m, x), rows),
             shape=("N", 1 << 24, 127))
+    hostile("domain_of_constants", lambda m, x: m("Add", x, faulty(
+        m, "Neg", np.ones(1, np.float32), domain="com.example")))
     # No numbers, and sizes whose products or sums no integer holds.
     hostile("constant_empty_joined", lambda m, x: m("Add", x, m("Concat", *[m.weight(
         tensor(dims=[1 << 62, 0]), name) for name in ("bad_weight", "b", "c")], axis=0)))

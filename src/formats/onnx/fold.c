@@ -718,6 +718,9 @@ fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
     fold_call call = {.out = &result};
     const char *op = im->node->op;
     size_t needed = 0;
+    *folded = false;
+    if (!fv_onnx_is_standard(im->node))
+        return FV_OK;
     fold_operator *fold = strcmp(op, "Shape") == 0  ? fold_shape
                           : strcmp(op, "Size") == 0 ? fold_size
                                                     : find_operator(op, &needed);

@@ -90,12 +90,8 @@ static const known_operator operators[] = {
     {"SpaceToDepth", fv_onnx_space_to_depth, 1},
 };
 
-static bool is_standard(const fv_onnx_node *node) {
-    return node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
-}
-
 static const known_operator *find_operator(const fv_onnx_node *node) {
-    for (size_t i = 0; is_standard(node) && i < sizeof operators / sizeof operators[0]; i++)
+    for (size_t i = 0; fv_onnx_is_standard(node) && i < sizeof operators / sizeof operators[0]; i++)
         if (strcmp(operators[i].op, node->op) == 0)
             return &operators[i];
     return NULL;
@@ -444,7 +440,7 @@ static fv_status import_nodes(fv_onnx_import *im, const bool *needed) {
 static fv_status check_versions(const fv_onnx_model *model) {
     bool standard = false;
     for (size_t i = 0; i < model->node_count; i++)
-        standard = standard || is_standard(&model->nodes[i]);
+        standard = standard || fv_onnx_is_standard(&model->nodes[i]);
     if (model->ir < 1 || (standard && model->opset == 0))
         return fv_fail(FV_FORMAT, "it does not say which version of ONNX or of its operators it is "
                                   "written in (damaged, or no ONNX model)");

@@ -101,6 +101,8 @@ fv_onnx_value *fv_onnx_out(const fv_onnx_import *im, size_t i);
  */
 fv_onnx_value *fv_onnx_in_array(const fv_onnx_import *im, size_t i);
 const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i);
+/* Whether its operator is one of ONNX's own. */
+bool fv_onnx_is_standard(const fv_onnx_node *node);
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name); /* NULL: none */
 int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fallback);
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback);

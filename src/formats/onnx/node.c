@@ -89,6 +89,10 @@ bool fv_onnx_is_batch(const fv_onnx_import *im, double size) {
     return isnan(size);
 }
 
+bool fv_onnx_is_standard(const fv_onnx_node *node) {
+    return node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
+}
+
 /* ---- Attributes ----------------------------------------------------------------------------- */
 
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name) {
