@@ -934,6 +934,12 @@ def nets():
     def inner(m, x):
         y = m("Relu", conv(m, x, 4, 3, 3, 3))
         return {"features": y, "scores": m("Gemm", m("Flatten", y), draw(80, 3))}
+    def thrice(m, x):
+        """One layer gives three outputs, and itself goes on."""
+        y = m("Relu", conv(m, x, 4, 3, 3, 3))
+        return {"features": y, "same": m("Identity", y), "rows": m("Reshape", y, ints(0, 4, 2, 10)),
+                "scores": conv(m, y, 2, 4, 1, 1)}
+    case("outputs_of_one_layer", (2, 3, 6, 7), thrice)
     case("inner_output", (2, 3, 6, 7), inner)
 
     def unet(m, x):

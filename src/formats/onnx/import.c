@@ -312,12 +312,13 @@ static fv_status add_outputs(fv_onnx_import *im) {
     for (size_t i = 0; i < model->output_count; i++) {
         const char *name = model->outputs[i].name;
         const fv_onnx_value *value = &im->values[fv_lookup_find(&im->names, name)];
-        fv_tensor layer;
+        fv_tensor layer = 0;
         if (value->kind != FV_VALUE_ARRAY)
             return fv_fail(FV_UNSUPPORTED, "its output \"%.100s\" is a constant", name);
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
-        if (status == FV_OK && layer == 0) /* a layer that gives it as it is */
+        bool taken = layer == 0 || im->draft->nodes[layer].named_output;
+        if (status == FV_OK && taken) /* a layer that gives it as it is */
             status =
                 fv_onnx_add1(im, "reshape", layer,
                              &(fv_reshape_options){.shape = *fv_onnx_shape(im, layer)}, &layer);
