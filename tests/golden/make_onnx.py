@@ -542,7 +542,45 @@ def joins():
     case("concat_width", picture, lambda m, x: m("Concat", x, m("MaxPool", x, kernel_shape=[
         3, 2], pads=[1, 0, 1, 0]), axis=-1))
     case("concat_vectors", (2, 5), lambda m, x: m("Concat", m("Relu", x), x, axis=1))
+    case("add_longer_constant", (2, 5), lambda m, x: m("Flatten", m("Add", x, draw(1, 1, 5)),
+         axis=2), batch=2, refused="/Add_0 sizes")
+    case("vectors_of_pictures", (2, 4, 3, 3), lambda m, x: m("Mul", m("Add", m("Flatten", m(
+        "Relu", conv(m, x, 5, 4, 3, 3))), m("Gemm", m("Flatten", x), draw(36, 5))), m(
+        "Flatten", m("Mul", m("Flatten", m("Relu", conv(m, x, 5, 4, 3, 3))), draw(5)))))
     case("concat_1d", (2, 5, 4), lambda m, x: m("Concat", m("Relu", x), x, axis=2))
+
+
+def channels_last():
+    """Operators between Transposes, as TensorFlow's converters leave them."""
+    picture = (2, 4, 5, 6)
+
+    def turned(name, build, **options):
+        case("last_" + name, picture, lambda m, x: m("Transpose", build(m, m(
+            "Transpose", conv(m, x, 4, 4, 3, 3), perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]), **options)
+
+    def excite(m, x, keep):
+        s = m("ReduceMean", x, axes=[1, 2], keepdims=keep)
+        s = m("Sigmoid", m("Add", m("MatMul", s, draw(4, 4)), draw(4)))
+        return m("Mul", x, s if keep else m("Reshape", s, ints(-1, 1, 1, 4)))
+    turned("bias", lambda m, x: m("Relu", m("Add", x, draw(4))), sizes=["H", "W"])
+    turned("scale_after_relu", lambda m, x: m("Mul", m("Relu", x), draw(1, 1, 4)))
+    turned("bounds", lambda m, x: m("Min", m("Max", x, draw(4)), positive(1, 1, 1, 4)))
+    turned("row", lambda m, x: m("Mul", x, draw(1, 1, 4, 1)))
+    turned("places", lambda m, x: m("Add", x, draw(3, 1, 4)))
+    turned("excited", lambda m, x: excite(m, x, 1))
+    turned("excited_reshaped", lambda m, x: excite(m, x, 0))
+    turned("prelu", lambda m, x: m("PRelu", x, draw(1, 1, 4)))
+    case("last_input", (1, 3, 4, 5), lambda m, x: conv(m, m("Transpose", m("Div", m("Sub", m(
+        "Transpose", x, perm=[0, 2, 3, 1]), 9 * draw(3)), positive(3)), perm=[0, 3, 1, 2]), 2, 3, 3, 3),
+        data="bytes")
+
+    def tokens(m, x):
+        """The first layers of a vision transformer."""
+        y = m("Reshape", conv(m, x, 6, 4, 2, 3, strides=[2, 3]), ints(0, 6, -1))
+        y = m("Add", m("Transpose", y, perm=[0, 2, 1]), draw(1, 4, 6))
+        z = m("Gelu", m("Add", m("MatMul", y, draw(6, 7)), draw(7)))
+        return m("Add", y, m("Add", m("MatMul", z, draw(7, 6)), draw(6)))
+    case("last_tokens", picture, tokens, opset=20)
 
 
 def parts():
@@ -973,7 +1011,7 @@ def dense_block(m, x, count):
 
 os.makedirs(FOLDER, exist_ok=True)
 for make in (convolutions, transposed_convolutions, batch_norms, norms, norms_elsewhere, formulas,
-             dense, flattening, pools, global_pools, shapes_and_axes, joins, parts, borders, resizing,
+             dense, flattening, pools, global_pools, shapes_and_axes, joins, channels_last, parts, borders, resizing,
              activations, numbers, what_does_nothing, constants, nets):
     make()
 write(FOLDER + "/cases.safetensors")

@@ -155,6 +155,7 @@ fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *array, fv_tens
 /* Orders of all axes from 1 on, the channels last, and how many they are: with axis 1 last; or as
  * they lie, so that nothing must move (the former where one lies in parts). */
 int fv_onnx_standard_axes(int rank, int *axes);
+int fv_onnx_axes_to_last(int rank, int axis, int *axes); /* with that axis last */
 int fv_onnx_axes_as_is(const fv_onnx_array *array, int *axes);
 /* Where in the vector's memory ONNX's number i of the sample lies, for all i: places[values]. */
 void fv_onnx_places(const fv_onnx_array *array, size_t *places);
@@ -211,8 +212,8 @@ fv_status fv_onnx_activate(fv_onnx_import *im, fv_onnx_value *value, fv_activati
  * axes[] and *count say which. */
 fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *array, int axis, int *axes,
                                int *count, fv_tensor *layer);
-/* Whether axis 1 is the channels of the array's layer. */
-bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array);
+/* Whether that axis, from 1 on, is the channels of the array's layer. */
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array, int axis);
 /* Adds a layer whose channels are axis 1 and sets `out` (import_norm.c). */
 fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
                                   const void *options, fv_onnx_value *out);
@@ -221,10 +222,8 @@ fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, co
 fv_status fv_onnx_add_on_axis(fv_onnx_import *im, const fv_onnx_value *x, int axis,
                               const char *type, const void *options, const fv_onnx_constant *weight,
                               const fv_onnx_constant *bias, fv_onnx_value *out);
-/* y = x scale + shift, of one number each or one for each of axis 1 (count of them; NULL: 1, 0):
- * joined to the layer before, or by layers of its own (import_join.c). */
-fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
-                              const float *scale, const float *shift, fv_onnx_value *out);
+/* x times a number: joined to the layer before, or by a layer of its own (import_join.c). */
+fv_status fv_onnx_scale(fv_onnx_import *im, fv_onnx_value *x, double factor, fv_onnx_value *out);
 /* The larger of x and a number, value by value. */
 fv_status fv_onnx_at_least(fv_onnx_import *im, fv_onnx_value *x, double number, fv_onnx_value *out);
 /* A value of the import's own: what a layer in the middle of an operator gives. */
