@@ -909,6 +909,18 @@ def constants():
         return lambda m, x: m("Conv", x, weight(m, 4, 3, 2, 2), weight(m, 4))
     for name, options in kinds.items():
         case("weights_" + name, picture, build(*options))
+
+    def standardised(m, x):
+        """Weights as of NFNets' formula; what is left of one axis, and a maximum of all."""
+        w = m.weight(draw(4, 3, 2, 2))
+        centred = m("Sub", w, m("ReduceMean", w, axes=[1, -2, 3]))
+        variance = m("ReduceSum", m("Mul", centred, centred), ints(-1, 2, 1), keepdims=1)
+        w = m("Div", centred, m("Sqrt", m("Add", variance, np.float32(1e-3))))
+        bias = m("ReduceMax", draw(3, 4), axes=[0], keepdims=0)
+        same = m("ReduceSum", draw(4), noop_with_empty_axes=1)
+        y = m("Conv", x, w, m("Add", bias, same))
+        return m("Mul", y, m("ReduceMin", positive(2, 3), keepdims=0))
+    case("weights_standardised", picture, standardised)
     case("weights_shape_in_int64_data", (2, 6), lambda m, x: m("Reshape", x, m.weight(stored(
         [-1, 2, 3], TensorProto.INT64, "int64_data"))))
 

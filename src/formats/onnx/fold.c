@@ -649,29 +649,63 @@ static const struct {
                   {"ReduceMax", larger},
                   {"ReduceMin", smaller}};
 
-/* Over all axes, which is what exporters write of sizes. */
+/* Marks the axes that a reduction of x joins. */
+static fv_status mark_reduced(fv_onnx_import *im, const constant *x, bool *joined) {
+    int64_t axes[FV_ONNX_RANK];
+    int count;
+    fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
+    bool all = count <= 0 && fv_onnx_integer(im, "noop_with_empty_axes", 0) == 0;
+    for (int a = 0; a < x->rank; a++)
+        joined[a] = all;
+    for (int i = 0; i < count && status == FV_OK; i++) {
+        int axis = fv_onnx_axis(im, axes[i], x->rank);
+        if (axis < 0)
+            return fv_error_status();
+        joined[axis] = true;
+    }
+    return status;
+}
+
+/* A result's first number is met where all axes that are joined have index 0. */
 static fv_status fold_reduce(fv_onnx_import *im, const fold_call *c) {
     const constant *x = c->in[0];
-    int64_t axes[FV_ONNX_RANK], ones[FV_ONNX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
-    int count;
-    size_t at = 0;
-    fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
-    if (status == FV_OK && ((count > 0 && count != x->rank) || x->count == 0))
-        return fv_onnx_refuse(im, "of constants, it works over all axes only");
+    bool joined[FV_ONNX_RANK], keep = fv_onnx_integer(im, "keepdims", 1) != 0;
+    int64_t size[FV_ONNX_RANK];
+    size_t step[FV_ONNX_RANK], at = 0, results = 1;
+    int rank = 0;
+    if (x->count == 0)
+        return fv_onnx_refuse(im, "it joins constants of which there are none");
+    fv_status status = mark_reduced(im, x, joined);
     if (status != FV_OK)
         return status;
     while (strcmp(reductions[at].op, im->node->op) != 0)
         at++;
-    int rank = fv_onnx_integer(im, "keepdims", 1) ? x->rank : 0;
-    double *number = make(im, x->kind, rank, ones, c->out);
-    if (!number)
-        return no_memory_or_message();
-    *number = fv_onnx_number(x, 0);
-    for (size_t i = 1; i < x->count; i++)
-        *number = reductions[at].join(*number, fv_onnx_number(x, i), x->kind != FV_NUMBER_FLOAT);
-    if (reductions[at].join == plus && strcmp(im->node->op, "ReduceMean") == 0)
-        *number /= (double)x->count;
-    return FV_OK;
+    for (int a = 0; a < x->rank; a++)
+        if (keep || !joined[a])
+            size[rank++] = joined[a] ? 1 : x->size[a];
+    for (int a = x->rank - 1; a >= 0; a--) {
+        step[a] = joined[a] ? 0 : results;
+        results *= joined[a] ? 1 : (size_t)x->size[a];
+    }
+    double *numbers = make(im, x->kind, rank, size, c->out);
+    for (size_t i = 0; numbers && i < x->count; i++) {
+        size_t rest = i, place = 0;
+        bool first = true;
+        for (int a = x->rank - 1; a >= 0; a--) {
+            size_t index = rest % (size_t)x->size[a];
+            place += index * step[a];
+            first = first && (!joined[a] || index == 0);
+            rest /= (size_t)x->size[a];
+        }
+        double number = fv_onnx_number(x, i);
+        numbers[place] =
+            first ? number
+                  : reductions[at].join(numbers[place], number, x->kind != FV_NUMBER_FLOAT);
+    }
+    bool is_mean = strcmp(im->node->op, "ReduceMean") == 0;
+    for (size_t i = 0; numbers && is_mean && i < results; i++)
+        numbers[i] /= (double)(x->count / results);
+    return numbers ? FV_OK : no_memory_or_message();
 }
 
 /* ---- The table ------------------------------------------------------------------------------ */
