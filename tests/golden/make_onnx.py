@@ -511,6 +511,10 @@ def joins():
     case("squeeze_excite", picture, excite)
     case("squeeze_excite_hard", picture, lambda m, x: excite(m, x, "HardSigmoid"))
     case("squeeze_excite_dense", picture, excite_dense)
+    case("squeeze_excite_expanded", picture, lambda m, x: m("Mul", x, m("Expand", m(
+        "Sigmoid", conv(m, m("GlobalAveragePool", x), 4, 4, 1, 1)), m("Shape", x))))
+    case("expanded_alone", picture, lambda m, x: m("Relu", m("Expand", m(
+        "GlobalAveragePool", x), m("Shape", x))), refused="/Expand_2 repeats")
     case("squeeze_excite_unsqueezed", picture, excite_unsqueezed, opset=13)
 
     def residual(m, x, op="Add", swapped=False):
@@ -598,6 +602,8 @@ def parts():
         "Split", x, axis=1, num_outputs=4, outputs=4)), opset=18)
     case("split_width", picture, lambda m, x: m("Concat", *m(
         "Split", x, ints(3, 4), axis=3, outputs=2)[::-1], axis=3))
+    case("slice_of_fixed_batch", picture, lambda m, x: m("Slice", x, ints(0, 0, 1, 2), ints(
+        1, 6, 4, 7)), batch=1)
     case("slice_9", picture, lambda m, x: m("Slice", x, axes=[1, 3], starts=[1, -5], ends=[
         5, 2**31 - 1]), opset=9)
     case("slice_9_no_axes", picture, lambda m, x: m("Slice", x, starts=[0, 2, 1], ends=[

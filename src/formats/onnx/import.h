@@ -48,7 +48,7 @@ typedef struct fv_onnx_value {
         fv_onnx_array array;
     };
     int readers;    /* inputs of nodes that are needed, and outputs */
-    int reader;     /* the last node that reads it, -1: none */
+    int reader;     /* the first node that reads it, -1: none */
     int producer;   /* the node that gives it, -1: none */
     bool is_output; /* of the model */
 } fv_onnx_value;

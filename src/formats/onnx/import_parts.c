@@ -181,7 +181,7 @@ static fv_status part_of_varying(const fv_onnx_import *im, int axis, int64_t beg
 static fv_status find_part(const fv_onnx_import *im, const fv_onnx_array *a, int axis,
                            int64_t begin, int64_t end, int64_t step, part *p) {
     if (axis == 0)
-        return begin == 0 && step == 1 && end >= INT_MAX
+        return begin == 0 && step == 1 && (end >= INT_MAX || fv_onnx_is_batch(im, (double)end))
                    ? FV_OK
                    : fv_onnx_refuse(im, "it takes a part of the batch");
     if (step < 0)
