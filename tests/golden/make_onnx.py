@@ -511,6 +511,10 @@ def joins():
     case("squeeze_excite", picture, excite)
     case("squeeze_excite_hard", picture, lambda m, x: excite(m, x, "HardSigmoid"))
     case("squeeze_excite_dense", picture, excite_dense)
+    case("squeeze_excite_expanded", picture, lambda m, x: m("Mul", x, m("Expand", m(
+        "Sigmoid", conv(m, m("GlobalAveragePool", x), 4, 4, 1, 1)), m("Shape", x))))
+    case("expanded_alone", picture, lambda m, x: m("Relu", m("Expand", m(
+        "GlobalAveragePool", x), m("Shape", x))), refused="/Expand_2 repeats")
     case("squeeze_excite_unsqueezed", picture, excite_unsqueezed, opset=13)
 
     def residual(m, x, op="Add", swapped=False):
@@ -542,7 +546,45 @@ def joins():
     case("concat_width", picture, lambda m, x: m("Concat", x, m("MaxPool", x, kernel_shape=[
         3, 2], pads=[1, 0, 1, 0]), axis=-1))
     case("concat_vectors", (2, 5), lambda m, x: m("Concat", m("Relu", x), x, axis=1))
+    case("add_longer_constant", (2, 5), lambda m, x: m("Flatten", m("Add", x, draw(1, 1, 5)),
+         axis=2), batch=2, refused="/Add_0 sizes")
+    case("vectors_of_pictures", (2, 4, 3, 3), lambda m, x: m("Mul", m("Add", m("Flatten", m(
+        "Relu", conv(m, x, 5, 4, 3, 3))), m("Gemm", m("Flatten", x), draw(36, 5))), m(
+        "Flatten", m("Mul", m("Flatten", m("Relu", conv(m, x, 5, 4, 3, 3))), draw(5)))))
     case("concat_1d", (2, 5, 4), lambda m, x: m("Concat", m("Relu", x), x, axis=2))
+
+
+def channels_last():
+    """Operators between Transposes, as TensorFlow's converters leave them."""
+    picture = (2, 4, 5, 6)
+
+    def turned(name, build, **options):
+        case("last_" + name, picture, lambda m, x: m("Transpose", build(m, m(
+            "Transpose", conv(m, x, 4, 4, 3, 3), perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2]), **options)
+
+    def excite(m, x, keep):
+        s = m("ReduceMean", x, axes=[1, 2], keepdims=keep)
+        s = m("Sigmoid", m("Add", m("MatMul", s, draw(4, 4)), draw(4)))
+        return m("Mul", x, s if keep else m("Reshape", s, ints(-1, 1, 1, 4)))
+    turned("bias", lambda m, x: m("Relu", m("Add", x, draw(4))), sizes=["H", "W"])
+    turned("scale_after_relu", lambda m, x: m("Mul", m("Relu", x), draw(1, 1, 4)))
+    turned("bounds", lambda m, x: m("Min", m("Max", x, draw(4)), positive(1, 1, 1, 4)))
+    turned("row", lambda m, x: m("Mul", x, draw(1, 1, 4, 1)))
+    turned("places", lambda m, x: m("Add", x, draw(3, 1, 4)))
+    turned("excited", lambda m, x: excite(m, x, 1))
+    turned("excited_reshaped", lambda m, x: excite(m, x, 0))
+    turned("prelu", lambda m, x: m("PRelu", x, draw(1, 1, 4)))
+    case("last_input", (1, 3, 4, 5), lambda m, x: conv(m, m("Transpose", m("Div", m("Sub", m(
+        "Transpose", x, perm=[0, 2, 3, 1]), 9 * draw(3)), positive(3)), perm=[0, 3, 1, 2]), 2, 3, 3, 3),
+        data="bytes")
+
+    def tokens(m, x):
+        """The first layers of a vision transformer."""
+        y = m("Reshape", conv(m, x, 6, 4, 2, 3, strides=[2, 3]), ints(0, 6, -1))
+        y = m("Add", m("Transpose", y, perm=[0, 2, 1]), draw(1, 4, 6))
+        z = m("Gelu", m("Add", m("MatMul", y, draw(6, 7)), draw(7)))
+        return m("Add", y, m("Add", m("MatMul", z, draw(7, 6)), draw(6)))
+    case("last_tokens", picture, tokens, opset=20)
 
 
 def parts():
@@ -560,6 +602,8 @@ def parts():
         "Split", x, axis=1, num_outputs=4, outputs=4)), opset=18)
     case("split_width", picture, lambda m, x: m("Concat", *m(
         "Split", x, ints(3, 4), axis=3, outputs=2)[::-1], axis=3))
+    case("slice_of_fixed_batch", picture, lambda m, x: m("Slice", x, ints(0, 0, 1, 2), ints(
+        1, 6, 4, 7)), batch=1)
     case("slice_9", picture, lambda m, x: m("Slice", x, axes=[1, 3], starts=[1, -5], ends=[
         5, 2**31 - 1]), opset=9)
     case("slice_9_no_axes", picture, lambda m, x: m("Slice", x, starts=[0, 2, 1], ends=[
@@ -792,6 +836,25 @@ def numbers():
     case("one_minus_x", picture, lambda m, x: m("Sub", np.float32(1), m("Sigmoid", x)))
     case("negated", picture, lambda m, x: m("Neg", x))
 
+    def by_batch(m, x, compare):
+        """Four times or eight times x, as the size of the batch says, or what is left of it."""
+        size = m("Gather", m("Shape", x), np.array(0), axis=0)
+        factor = m("Where", compare(m, size), np.array(8), np.array(4))
+        return m("Mul", x, m("Cast", factor, to=TensorProto.FLOAT))
+    for name, compare in {
+            "less": lambda m, size: m("Less", size, np.array(5)),
+            "or_more": lambda m, size: m("GreaterOrEqual", size, np.array(2)),
+            "equal": lambda m, size: m("Not", m("Equal", size, np.array(1))),
+            "any": lambda m, size: m("Or", np.array(False), m("Cast", m(
+                "Sub", size, np.array(1)), to=TensorProto.BOOL))}.items():
+        case("batch_" + name, picture, lambda m, x: by_batch(m, x, compare),
+             refused="/Mul_ known only when the net runs")
+    case("batch_times", picture, lambda m, x: m("Mul", x, m("Cast", m("Gather", m(
+        "Shape", x), np.array(0), axis=0), to=TensorProto.FLOAT)),
+        refused="/Mul_3 known only when the net runs")
+    case("batch_never_minus_1", picture, lambda m, x: by_batch(m, x, lambda m, size: m(
+        "Equal", size, np.array(-1))))
+
 
 def what_does_nothing():
     picture = (1, 3, 4, 5)
@@ -852,6 +915,18 @@ def constants():
         return lambda m, x: m("Conv", x, weight(m, 4, 3, 2, 2), weight(m, 4))
     for name, options in kinds.items():
         case("weights_" + name, picture, build(*options))
+
+    def standardised(m, x):
+        """Weights as of NFNets' formula; what is left of one axis, and a maximum of all."""
+        w = m.weight(draw(4, 3, 2, 2))
+        centred = m("Sub", w, m("ReduceMean", w, axes=[1, -2, 3]))
+        variance = m("ReduceSum", m("Mul", centred, centred), ints(-1, 2, 1), keepdims=1)
+        w = m("Div", centred, m("Sqrt", m("Add", variance, np.float32(1e-3))))
+        bias = m("ReduceMax", draw(3, 4), axes=[0], keepdims=0)
+        same = m("ReduceSum", draw(4), noop_with_empty_axes=1)
+        y = m("Conv", x, w, m("Add", bias, same))
+        return m("Mul", y, m("ReduceMin", positive(2, 3), keepdims=0))
+    case("weights_standardised", picture, standardised)
     case("weights_shape_in_int64_data", (2, 6), lambda m, x: m("Reshape", x, m.weight(stored(
         [-1, 2, 3], TensorProto.INT64, "int64_data"))))
 
@@ -915,6 +990,12 @@ def nets():
     def inner(m, x):
         y = m("Relu", conv(m, x, 4, 3, 3, 3))
         return {"features": y, "scores": m("Gemm", m("Flatten", y), draw(80, 3))}
+    def thrice(m, x):
+        """One layer gives three outputs, and itself goes on."""
+        y = m("Relu", conv(m, x, 4, 3, 3, 3))
+        return {"features": y, "same": m("Identity", y), "rows": m("Reshape", y, ints(0, 4, 2, 10)),
+                "scores": conv(m, y, 2, 4, 1, 1)}
+    case("outputs_of_one_layer", (2, 3, 6, 7), thrice)
     case("inner_output", (2, 3, 6, 7), inner)
 
     def unet(m, x):
@@ -948,7 +1029,7 @@ def dense_block(m, x, count):
 
 os.makedirs(FOLDER, exist_ok=True)
 for make in (convolutions, transposed_convolutions, batch_norms, norms, norms_elsewhere, formulas,
-             dense, flattening, pools, global_pools, shapes_and_axes, joins, parts, borders, resizing,
+             dense, flattening, pools, global_pools, shapes_and_axes, joins, channels_last, parts, borders, resizing,
              activations, numbers, what_does_nothing, constants, nets):
     make()
 write(FOLDER + "/cases.safetensors")

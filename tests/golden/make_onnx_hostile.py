@@ -198,6 +198,19 @@ def tensors():
         m.nodes[-1].name = "faulty"
         return m("Add", x, y)
     hostile("constant_doubling", doubling)
+    rows = np.ones(127, np.float32)
+    hostile("constant_for_places", lambda m, x: faulty(m, "Mul", relu(m, x), rows),
+            shape=("N", 1 << 24, 127))
+    hostile("domain_of_constants", lambda m, x: m("Add", x, faulty(
+        m, "Neg", np.ones(1, np.float32), domain="com.example")))
+    # No numbers, and sizes whose products or sums no integer holds.
+    hostile("constant_empty_joined", lambda m, x: m("Add", x, m("Concat", *[m.weight(
+        tensor(dims=[1 << 62, 0]), name) for name in ("bad_weight", "b", "c")], axis=0)))
+    hostile("constant_empty_turned", lambda m, x: m("Add", x, m("Transpose", m.weight(
+        tensor(dims=[0, 1 << 62, 1 << 62]), "bad_weight"))))
+    # Cut again, it would begin behind the end.
+    hostile("constant_sliced_twice", lambda m, x: m("Add", x, faulty(
+        m, "Slice", np.ones(4, np.float32), ints(3, 3), ints(4, 4), ints(0, 0))))
 
 
 # ---- Operators and what they read ----------------------------------------------------------------

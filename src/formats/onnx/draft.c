@@ -160,18 +160,21 @@ fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values
 /* ---- Weights -------------------------------------------------------------------------------- */
 
 /* Weights that are used again and again are copied: a small file must not fill the memory. */
-static bool are_too_many(const fv_onnx_import *im) {
+fv_status fv_onnx_check_count(const fv_onnx_import *im, size_t count) {
     enum { FREE = 1 << 22, TIMES = 4 };
     size_t bytes = FREE;
     for (size_t i = 0; i < im->model->file_count; i++)
         bytes += im->model->files[i].mapping.size;
-    return im->given / TIMES > bytes;
+    return (im->given + count) / TIMES <= bytes
+               ? FV_OK
+               : fv_onnx_refuse(im, "the model's layers have far more weights than its file");
 }
 
 static fv_status add_weight(fv_onnx_import *im, const fv_onnx_weight *weight) {
+    fv_status status = fv_onnx_check_count(im, weight->count);
+    if (status != FV_OK)
+        return status;
     im->given += weight->count;
-    if (are_too_many(im))
-        return fv_onnx_refuse(im, "the model's layers have far more weights than its file");
     void *grown = fv_arena_grow(&im->model->arena, im->weights, im->weight_count,
                                 &im->weight_capacity, sizeof *im->weights);
     if (!grown)
@@ -194,6 +197,8 @@ fv_status fv_onnx_give_constant(fv_onnx_import *im, fv_tensor layer, const char 
                                 const fv_onnx_constant *constant) {
     if (constant->kind != FV_NUMBER_FLOAT)
         return fv_onnx_wrong(im, "its %s has whole numbers, expected floats", name);
+    if (fv_onnx_check_known(im, constant) != FV_OK)
+        return fv_error_status();
     if (!constant->tensor || constant->tensor->type != FV_ONNX_FLOAT)
         return fv_onnx_give(im, layer, name, constant->count, fv_onnx_floats(constant));
     return add_weight(im, &(fv_onnx_weight){.layer = layer,

@@ -30,6 +30,14 @@ float *fv_onnx_floats(const constant *c) {
     return values;
 }
 
+fv_status fv_onnx_check_known(const fv_onnx_import *im, const constant *c) {
+    for (size_t i = 0; !c->tensor && i < c->count; i++)
+        if (isnan(c->numbers[i]))
+            return fv_onnx_refuse(im, "its constants depend on a size that is known only when the "
+                                      "net runs (give the input fixed sizes: --set NAME=SIZE)");
+    return FV_OK;
+}
+
 static fv_onnx_kind kind_of(int type) {
     if (type == FV_ONNX_BOOL)
         return FV_NUMBER_TRUTH;
@@ -273,33 +281,38 @@ static double larger(double x, double y, bool whole) {
     (void)whole;
     return y > x || isnan(y) ? y : x;
 }
+/* Of what is not known neither is the comparison; but no size is less than 0, as is asked of each
+ * where -1 means the array's own. */
+static double known(double x, double y, bool truth) {
+    return isnan(x) || isnan(y) ? (double)NAN : truth;
+}
 static double equal(double x, double y, bool whole) {
     (void)whole;
-    return x == y;
+    return x < 0 || y < 0 ? x == y : known(x, y, x == y);
 }
 static double less(double x, double y, bool whole) {
     (void)whole;
-    return x < y;
+    return known(x, y, x < y);
 }
 static double greater(double x, double y, bool whole) {
     (void)whole;
-    return x > y;
+    return known(x, y, x > y);
 }
 static double less_or_equal(double x, double y, bool whole) {
     (void)whole;
-    return x <= y;
+    return known(x, y, x <= y);
 }
 static double greater_or_equal(double x, double y, bool whole) {
     (void)whole;
-    return x >= y;
+    return known(x, y, x >= y);
 }
 static double both_true(double x, double y, bool whole) {
     (void)whole;
-    return x != 0 && y != 0;
+    return x == 0 || y == 0 ? 0 : known(x, y, true);
 }
 static double any_true(double x, double y, bool whole) {
     (void)whole;
-    return x != 0 || y != 0;
+    return (x != 0 && !isnan(x)) || (y != 0 && !isnan(y)) ? 1 : known(x, y, false);
 }
 
 static const struct {
@@ -366,9 +379,10 @@ static fv_status fold_where(fv_onnx_import *im, const fold_call *c) {
         return status;
     double *numbers = make(im, c->in[1]->kind, rank, size, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++) {
-        bool first = fv_onnx_number(c->in[0], source(c->in[0], i, rank, size)) != 0;
-        const constant *from = c->in[first ? 1 : 2];
-        numbers[i] = fv_onnx_number(from, source(from, i, rank, size));
+        double first = fv_onnx_number(c->in[0], source(c->in[0], i, rank, size));
+        double one = fv_onnx_number(c->in[1], source(c->in[1], i, rank, size));
+        double other = fv_onnx_number(c->in[2], source(c->in[2], i, rank, size));
+        numbers[i] = isnan(first) && one != other ? (double)NAN : first != 0 ? one : other;
     }
     return numbers ? FV_OK : no_memory_or_message();
 }
@@ -380,7 +394,7 @@ static double inverse(double x) {
     return 1 / x;
 }
 static double opposite(double x) {
-    return x == 0;
+    return isnan(x) ? x : x == 0;
 }
 
 static const struct {
@@ -411,7 +425,7 @@ static fv_status fold_map(fv_onnx_import *im, const fold_call *c) {
         double number = fv_onnx_number(x, i);
         numbers[i] = maps[at].map              ? maps[at].map(number)
                      : kind == FV_NUMBER_WHOLE ? trunc(number)
-                     : kind == FV_NUMBER_TRUTH ? number != 0
+                     : kind == FV_NUMBER_TRUTH ? known(number, 0, number != 0)
                                                : number;
     }
     return numbers ? FV_OK : no_memory_or_message();
@@ -635,29 +649,63 @@ static const struct {
                   {"ReduceMax", larger},
                   {"ReduceMin", smaller}};
 
-/* Over all axes, which is what exporters write of sizes. */
+/* Marks the axes that a reduction of x joins. */
+static fv_status mark_reduced(fv_onnx_import *im, const constant *x, bool *joined) {
+    int64_t axes[FV_ONNX_RANK];
+    int count;
+    fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
+    bool all = count <= 0 && fv_onnx_integer(im, "noop_with_empty_axes", 0) == 0;
+    for (int a = 0; a < x->rank; a++)
+        joined[a] = all;
+    for (int i = 0; i < count && status == FV_OK; i++) {
+        int axis = fv_onnx_axis(im, axes[i], x->rank);
+        if (axis < 0)
+            return fv_error_status();
+        joined[axis] = true;
+    }
+    return status;
+}
+
+/* A result's first number is met where all axes that are joined have index 0. */
 static fv_status fold_reduce(fv_onnx_import *im, const fold_call *c) {
     const constant *x = c->in[0];
-    int64_t axes[FV_ONNX_RANK], ones[FV_ONNX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
-    int count;
-    size_t at = 0;
-    fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
-    if (status == FV_OK && ((count > 0 && count != x->rank) || x->count == 0))
-        return fv_onnx_refuse(im, "of constants, it works over all axes only");
+    bool joined[FV_ONNX_RANK], keep = fv_onnx_integer(im, "keepdims", 1) != 0;
+    int64_t size[FV_ONNX_RANK];
+    size_t step[FV_ONNX_RANK], at = 0, results = 1;
+    int rank = 0;
+    if (x->count == 0)
+        return fv_onnx_refuse(im, "it joins constants of which there are none");
+    fv_status status = mark_reduced(im, x, joined);
     if (status != FV_OK)
         return status;
     while (strcmp(reductions[at].op, im->node->op) != 0)
         at++;
-    int rank = fv_onnx_integer(im, "keepdims", 1) ? x->rank : 0;
-    double *number = make(im, x->kind, rank, ones, c->out);
-    if (!number)
-        return no_memory_or_message();
-    *number = fv_onnx_number(x, 0);
-    for (size_t i = 1; i < x->count; i++)
-        *number = reductions[at].join(*number, fv_onnx_number(x, i), x->kind != FV_NUMBER_FLOAT);
-    if (reductions[at].join == plus && strcmp(im->node->op, "ReduceMean") == 0)
-        *number /= (double)x->count;
-    return FV_OK;
+    for (int a = 0; a < x->rank; a++)
+        if (keep || !joined[a])
+            size[rank++] = joined[a] ? 1 : x->size[a];
+    for (int a = x->rank - 1; a >= 0; a--) {
+        step[a] = joined[a] ? 0 : results;
+        results *= joined[a] ? 1 : (size_t)x->size[a];
+    }
+    double *numbers = make(im, x->kind, rank, size, c->out);
+    for (size_t i = 0; numbers && i < x->count; i++) {
+        size_t rest = i, place = 0;
+        bool first = true;
+        for (int a = x->rank - 1; a >= 0; a--) {
+            size_t index = rest % (size_t)x->size[a];
+            place += index * step[a];
+            first = first && (!joined[a] || index == 0);
+            rest /= (size_t)x->size[a];
+        }
+        double number = fv_onnx_number(x, i);
+        numbers[place] =
+            first ? number
+                  : reductions[at].join(numbers[place], number, x->kind != FV_NUMBER_FLOAT);
+    }
+    bool is_mean = strcmp(im->node->op, "ReduceMean") == 0;
+    for (size_t i = 0; numbers && is_mean && i < results; i++)
+        numbers[i] /= (double)(x->count / results);
+    return numbers ? FV_OK : no_memory_or_message();
 }
 
 /* ---- The table ------------------------------------------------------------------------------ */
@@ -704,6 +752,9 @@ fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
     fold_call call = {.out = &result};
     const char *op = im->node->op;
     size_t needed = 0;
+    *folded = false;
+    if (!fv_onnx_is_standard(im->node))
+        return FV_OK;
     fold_operator *fold = strcmp(op, "Shape") == 0  ? fold_shape
                           : strcmp(op, "Size") == 0 ? fold_size
                                                     : find_operator(op, &needed);

@@ -90,12 +90,8 @@ static const known_operator operators[] = {
     {"SpaceToDepth", fv_onnx_space_to_depth, 1},
 };
 
-static bool is_standard(const fv_onnx_node *node) {
-    return node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
-}
-
 static const known_operator *find_operator(const fv_onnx_node *node) {
-    for (size_t i = 0; is_standard(node) && i < sizeof operators / sizeof operators[0]; i++)
+    for (size_t i = 0; fv_onnx_is_standard(node) && i < sizeof operators / sizeof operators[0]; i++)
         if (strcmp(operators[i].op, node->op) == 0)
             return &operators[i];
     return NULL;
@@ -316,12 +312,13 @@ static fv_status add_outputs(fv_onnx_import *im) {
     for (size_t i = 0; i < model->output_count; i++) {
         const char *name = model->outputs[i].name;
         const fv_onnx_value *value = &im->values[fv_lookup_find(&im->names, name)];
-        fv_tensor layer;
+        fv_tensor layer = 0;
         if (value->kind != FV_VALUE_ARRAY)
             return fv_fail(FV_UNSUPPORTED, "its output \"%.100s\" is a constant", name);
         im->node = value->producer >= 0 ? &model->nodes[value->producer] : NULL;
         fv_status status = fv_onnx_standard(im, &value->array, &layer);
-        if (status == FV_OK && layer == 0) /* a layer that gives it as it is */
+        bool taken = layer == 0 || im->draft->nodes[layer].named_output;
+        if (status == FV_OK && taken) /* a layer that gives it as it is */
             status =
                 fv_onnx_add1(im, "reshape", layer,
                              &(fv_reshape_options){.shape = *fv_onnx_shape(im, layer)}, &layer);
@@ -444,7 +441,7 @@ static fv_status import_nodes(fv_onnx_import *im, const bool *needed) {
 static fv_status check_versions(const fv_onnx_model *model) {
     bool standard = false;
     for (size_t i = 0; i < model->node_count; i++)
-        standard = standard || is_standard(&model->nodes[i]);
+        standard = standard || fv_onnx_is_standard(&model->nodes[i]);
     if (model->ir < 1 || (standard && model->opset == 0))
         return fv_fail(FV_FORMAT, "it does not say which version of ONNX or of its operators it is "
                                   "written in (damaged, or no ONNX model)");

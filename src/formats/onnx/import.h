@@ -48,7 +48,7 @@ typedef struct fv_onnx_value {
         fv_onnx_array array;
     };
     int readers;    /* inputs of nodes that are needed, and outputs */
-    int reader;     /* the last node that reads it, -1: none */
+    int reader;     /* the first node that reads it, -1: none */
     int producer;   /* the node that gives it, -1: none */
     bool is_output; /* of the model */
 } fv_onnx_value;
@@ -101,6 +101,8 @@ fv_onnx_value *fv_onnx_out(const fv_onnx_import *im, size_t i);
  */
 fv_onnx_value *fv_onnx_in_array(const fv_onnx_import *im, size_t i);
 const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i);
+/* Whether its operator is one of ONNX's own. */
+bool fv_onnx_is_standard(const fv_onnx_node *node);
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name); /* NULL: none */
 int64_t fv_onnx_integer(const fv_onnx_import *im, const char *name, int64_t fallback);
 double fv_onnx_float(const fv_onnx_import *im, const char *name, double fallback);
@@ -115,7 +117,7 @@ fv_status fv_onnx_list(const fv_onnx_import *im, const char *name, size_t input,
 fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t input, double fallback,
                          double *number);
 /* The slices of a Slice node of that rank: begin, end (as they are given) and step, each of an axis
- * in 0..rank-1, FV_ONNX_RANK at most. */
+ * in 0..rank-1, none of them twice. */
 fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int64_t *end,
                          int64_t *axes, int64_t *step, int *count);
 /* The array that is the first input, and the first output. */
@@ -126,6 +128,8 @@ int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank);
 /* ---- Constants (fold.c) ---------------------------------------------------------------- */
 
 double fv_onnx_number(const fv_onnx_constant *constant, size_t i);
+/* Refuses constants that were reckoned of what only a run would know. */
+fv_status fv_onnx_check_known(const fv_onnx_import *im, const fv_onnx_constant *constant);
 /* As floats, which the caller frees; NULL with a message. */
 float *fv_onnx_floats(const fv_onnx_constant *constant);
 void fv_onnx_set_tensor(const fv_onnx_tensor *tensor, fv_onnx_value *value);
@@ -151,6 +155,7 @@ fv_status fv_onnx_vector(fv_onnx_import *im, const fv_onnx_array *array, fv_tens
 /* Orders of all axes from 1 on, the channels last, and how many they are: with axis 1 last; or as
  * they lie, so that nothing must move (the former where one lies in parts). */
 int fv_onnx_standard_axes(int rank, int *axes);
+int fv_onnx_axes_to_last(int rank, int axis, int *axes); /* with that axis last */
 int fv_onnx_axes_as_is(const fv_onnx_array *array, int *axes);
 /* Where in the vector's memory ONNX's number i of the sample lies, for all i: places[values]. */
 void fv_onnx_places(const fv_onnx_array *array, size_t *places);
@@ -180,6 +185,8 @@ fv_status fv_onnx_rename(fv_onnx_import *im, fv_tensor layer, const char *output
 /* Numbers as a layer: those of `values` (taken over; NULL is out of memory) in the order of files.
  */
 fv_status fv_onnx_add_constant(fv_onnx_import *im, fv_shape shape, float *values, fv_tensor *layer);
+/* Whether layers may have that many weights more, which is asked before numbers are repeated. */
+fv_status fv_onnx_check_count(const fv_onnx_import *im, size_t count);
 /* A weight of a layer: values that are taken over, or a constant's as they lie. */
 fv_status fv_onnx_give(fv_onnx_import *im, fv_tensor layer, const char *name, size_t count,
                        float *values);
@@ -205,8 +212,8 @@ fv_status fv_onnx_activate(fv_onnx_import *im, fv_onnx_value *value, fv_activati
  * axes[] and *count say which. */
 fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *array, int axis, int *axes,
                                int *count, fv_tensor *layer);
-/* Whether axis 1 is the channels of the array's layer. */
-bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array);
+/* Whether that axis, from 1 on, is the channels of the array's layer. */
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *array, int axis);
 /* Adds a layer whose channels are axis 1 and sets `out` (import_norm.c). */
 fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
                                   const void *options, fv_onnx_value *out);
@@ -215,10 +222,8 @@ fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, co
 fv_status fv_onnx_add_on_axis(fv_onnx_import *im, const fv_onnx_value *x, int axis,
                               const char *type, const void *options, const fv_onnx_constant *weight,
                               const fv_onnx_constant *bias, fv_onnx_value *out);
-/* y = x scale + shift, of one number each or one for each of axis 1 (count of them; NULL: 1, 0):
- * joined to the layer before, or by layers of its own (import_join.c). */
-fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
-                              const float *scale, const float *shift, fv_onnx_value *out);
+/* x times a number: joined to the layer before, or by a layer of its own (import_join.c). */
+fv_status fv_onnx_scale(fv_onnx_import *im, fv_onnx_value *x, double factor, fv_onnx_value *out);
 /* The larger of x and a number, value by value. */
 fv_status fv_onnx_at_least(fv_onnx_import *im, fv_onnx_value *x, double number, fv_onnx_value *out);
 /* A value of the import's own: what a layer in the middle of an operator gives. */

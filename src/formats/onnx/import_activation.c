@@ -84,10 +84,10 @@ static fv_status activate_scaled(fv_onnx_import *im, fv_onnx_value *x, fv_activa
         return fv_onnx_activate(im, x, activation, 0, out);
     if (!isfinite(before) || !isfinite(after) || before == 0 || after == 0)
         return fv_onnx_refuse(im, "its alpha is 0, no number, or too large");
-    fv_status status = fv_onnx_scale_shift(im, x, 1, &before, NULL, &inner);
+    fv_status status = fv_onnx_scale(im, x, factor, &inner);
     if (status == FV_OK)
         status = fv_onnx_activate(im, &inner, activation, 0, &outer);
-    return status == FV_OK ? fv_onnx_scale_shift(im, &outer, 1, &after, NULL, out) : status;
+    return status == FV_OK ? fv_onnx_scale(im, &outer, 1 / factor, out) : status;
 }
 
 /* x sigmoid(alpha x) */
@@ -109,11 +109,15 @@ fv_status fv_onnx_celu(fv_onnx_import *im) {
 
 /* ---- Slopes that learn ---------------------------------------------------------------------- */
 
-/* Whether the constants are one for each of axis 1. */
-static bool are_by_channel(const fv_onnx_constant *c, const fv_onnx_array *a) {
-    int at = c->rank - a->rank + 1; /* the constants' axis that meets axis 1 */
-    return a->rank >= 2 && at >= 0 && c->size[at] == (int64_t)c->count &&
-           c->size[at] == fv_onnx_size(a, 1);
+/* The axis that there is one slope for each of; 0: there is none. */
+static int axis_of(const fv_onnx_constant *slope, const fv_onnx_array *a) {
+    for (int i = 0; i < slope->rank; i++) {
+        int axis = a->rank - slope->rank + i;
+        if (axis >= 1 && slope->size[i] == (int64_t)slope->count &&
+            slope->size[i] == fv_onnx_size(a, axis))
+            return axis;
+    }
+    return 0;
 }
 
 fv_status fv_onnx_prelu(fv_onnx_import *im) {
@@ -122,20 +126,18 @@ fv_status fv_onnx_prelu(fv_onnx_import *im) {
     fv_tensor layer;
     if (!slope)
         return fv_error_status();
-    bool shared = slope->count == 1;
-    fv_status status = FV_OK;
-    if (shared) {
-        fv_prelu_options options = {.shared = true};
-        status = fv_onnx_add1(im, "prelu", x->array.layer, &options, &layer);
-        if (status == FV_OK)
-            fv_onnx_set_like(out, x, layer);
-    } else if (are_by_channel(slope, &x->array)) {
-        status = fv_onnx_add_on_channels(im, x, "prelu", NULL, out);
-    } else {
+    const fv_prelu_options options = {.shared = slope->count == 1};
+    int axis = axis_of(slope, &x->array);
+    if (!options.shared && axis == 0)
         return fv_onnx_refuse(im, "its %zu slopes are neither one nor one for each channel",
                               slope->count);
-    }
-    return status == FV_OK ? fv_onnx_give_constant(im, out->array.layer, "weight", slope) : status;
+    if (!options.shared && !fv_onnx_has_channels(im, &x->array, axis))
+        return fv_onnx_add_on_axis(im, x, axis, "prelu", &options, slope, NULL, out);
+    fv_status status = fv_onnx_add1(im, "prelu", x->array.layer, &options, &layer);
+    if (status != FV_OK)
+        return status;
+    fv_onnx_set_like(out, x, layer);
+    return fv_onnx_give_constant(im, layer, "weight", slope);
 }
 
 /* ---- Bounds --------------------------------------------------------------------------------- */
@@ -143,11 +145,10 @@ fv_status fv_onnx_prelu(fv_onnx_import *im) {
 /* The smaller of x and a number: -max(-x, -number). */
 static fv_status at_most(fv_onnx_import *im, fv_onnx_value *x, double number, fv_onnx_value *out) {
     fv_onnx_value minus = fv_onnx_between(), least = fv_onnx_between();
-    const float sign = -1;
-    fv_status status = fv_onnx_scale_shift(im, x, 1, &sign, NULL, &minus);
+    fv_status status = fv_onnx_scale(im, x, -1, &minus);
     if (status == FV_OK)
         status = fv_onnx_at_least(im, &minus, -number, &least);
-    return status == FV_OK ? fv_onnx_scale_shift(im, &least, 1, &sign, NULL, out) : status;
+    return status == FV_OK ? fv_onnx_scale(im, &least, -1, out) : status;
 }
 
 /* Operator sets up to 10 have the bounds as attributes, and the largest floats for none. */

@@ -25,76 +25,86 @@ static bool lie_alike(const fv_onnx_import *im, const fv_onnx_array *a, const fv
     return alike;
 }
 
-/* Whether all but the channels have size 1. */
-static bool has_one_place(const fv_onnx_array *a) {
-    return a->rank >= 2 && a->begin[2] == a->count;
+/* Whether all axes but this one have size 1. */
+static bool has_one_place(const fv_onnx_array *a, int axis) {
+    return a->rank > axis && a->begin[axis] == 0 && a->begin[axis + 1] == a->count;
 }
 
-/* Whether axis 1 is the channels of the layer. */
-bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a) {
-    int count = a->rank >= 2 ? a->begin[2] - a->begin[1] : 0;
-    bool last = a->rank >= 2 && fv_onnx_size(a, 1) == fv_onnx_shape(im, a->layer)->channels;
+/* The one axis that has another size than 1; 1: all have it; -1: there are more. */
+static int only_axis(const fv_onnx_array *a) {
+    int only = 1;
+    for (int axis = 2; axis < a->rank; axis++)
+        only = a->begin[axis] < a->begin[axis + 1] ? axis : only;
+    return has_one_place(a, only) ? only : -1;
+}
+
+bool fv_onnx_has_channels(const fv_onnx_import *im, const fv_onnx_array *a, int axis) {
+    if (a->rank <= axis || fv_onnx_size(a, axis) != fv_onnx_shape(im, a->layer)->channels)
+        return false;
+    int count = a->begin[axis + 1] - a->begin[axis];
+    bool last = true;
     for (int i = 0; last && i < count; i++)
-        last = a->order[a->count - count + i] == a->begin[1] + i;
+        last = a->order[a->count - count + i] == a->begin[axis] + i;
     return last;
 }
 
-/* An operand with its channels last; one place as it is, if it is a vector or has size 1. */
-static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor *layer) {
-    if (has_one_place(a) && fv_onnx_has_channels(im, a) &&
-        fv_onnx_sample(a) == fv_onnx_size(a, 1)) {
-        *layer = a->layer;
-        return FV_OK;
-    }
-    return fv_onnx_standard(im, a, layer);
+/* How two arrays meet. */
+typedef struct pair {
+    const fv_onnx_array *larger; /* whose sizes the result has */
+    int axis;                    /* that the other has alone; 0: both have all */
+} pair;
+
+static fv_status find_pair(const fv_onnx_import *im, const fv_onnx_array *a, const fv_onnx_array *b,
+                           pair *p) {
+    if (a->rank != b->rank)
+        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->rank,
+                             b->rank);
+    int axis_a = only_axis(a), axis_b = only_axis(b);
+    p->larger = axis_a > 0 ? b : a;
+    p->axis = axis_a > 0 && axis_b < 0 ? axis_a : axis_b > 0 && axis_a < 0 ? axis_b : 0;
+    for (int axis = 1; axis < a->rank; axis++)
+        if ((p->axis == 0 || axis == p->axis) && fv_onnx_size(a, axis) != fv_onnx_size(b, axis))
+            return fv_onnx_refuse(im, "its inputs have different sizes; they must be equal, or one "
+                                      "have as many channels and one place");
+    return FV_OK;
 }
 
-/* Where both have one place, one may be a vector and the other have axes of size 1: then both get
- * the axes that their arrays have, which the result's has too. */
-static fv_status lay_both(fv_onnx_import *im, const fv_onnx_array *a, const fv_onnx_array *b,
-                          fv_tensor layers[2]) {
-    bool mixed = has_one_place(a) && has_one_place(b) &&
-                 !fv_same_shape(fv_onnx_shape(im, a->layer), fv_onnx_shape(im, b->layer));
-    fv_status status = mixed ? fv_onnx_standard(im, a, &layers[0]) : operand(im, a, &layers[0]);
-    if (status != FV_OK)
-        return status;
-    return mixed ? fv_onnx_standard(im, b, &layers[1]) : operand(im, b, &layers[1]);
-}
-
-/* Of two arrays the one whose sizes the result has. */
-static fv_status find_larger(const fv_onnx_import *im, const fv_onnx_value *a,
-                             const fv_onnx_value *b, const fv_onnx_value **larger) {
-    if (a->array.rank != b->array.rank)
-        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->array.rank,
-                             b->array.rank);
-    *larger = has_one_place(&a->array) ? b : a;
-    bool fit = true, places = has_one_place(&a->array) || has_one_place(&b->array);
-    for (int axis = 1; axis < a->array.rank && fit; axis++)
-        fit =
-            (places && axis > 1) || fv_onnx_size(&a->array, axis) == fv_onnx_size(&b->array, axis);
-    return fit ? FV_OK
-               : fv_onnx_refuse(im,
-                                "its inputs have different sizes; they must be equal, or one have "
-                                "as many channels and one place");
+/* An operand with those axes; one that has the last alone as it is, if it is a vector or its others
+ * have size 1. */
+static fv_status operand(fv_onnx_import *im, const fv_onnx_array *a, const pair *p, int count,
+                         const int *axes, fv_tensor *layer) {
+    if (a == p->larger || p->axis == 0)
+        return fv_onnx_arrange(im, a, count, axes, layer);
+    *layer = a->layer;
+    return fv_onnx_has_channels(im, a, p->axis) ? FV_OK
+                                                : fv_onnx_arrange(im, a, 1, &p->axis, layer);
 }
 
 /* add, multiply or maximum of two arrays. */
 static fv_status join(fv_onnx_import *im, const char *type, fv_onnx_value *a, fv_onnx_value *b,
                       fv_onnx_value *out) {
     fv_tensor inputs[2] = {a->array.layer, b->array.layer}, layer;
-    const fv_onnx_value *larger = a;
+    int axes[FV_ONNX_RANK], count;
+    pair p;
     if (lie_alike(im, &a->array, &b->array)) {
         fv_status status = fv_onnx_add(im, type, 2, inputs, NULL, &layer);
         if (status == FV_OK)
             fv_onnx_set_like(out, a, layer);
         return status;
     }
-    fv_status status = find_larger(im, a, b, &larger);
+    fv_status status = find_pair(im, &a->array, &b->array, &p);
+    if (status != FV_OK)
+        return status;
+    count = fv_onnx_axes_as_is(p.larger, axes);
+    if (count > 0 && p.axis > 0 && axes[count - 1] != p.axis)
+        count = fv_onnx_axes_to_last(p.larger->rank, p.axis, axes);
+    status = operand(im, &a->array, &p, count, axes, &inputs[0]);
     if (status == FV_OK)
-        status = lay_both(im, &a->array, &b->array, inputs);
+        status = operand(im, &b->array, &p, count, axes, &inputs[1]);
     if (status == FV_OK)
         status = fv_onnx_add(im, type, 2, inputs, NULL, &layer);
-    return status == FV_OK ? fv_onnx_set_standard(im, out, layer, larger->array.rank) : status;
+    return status == FV_OK ? fv_onnx_set_array(im, out, layer, p.larger->rank, count, axes)
+                           : status;
 }
 
 /* ---- One array and constants ---------------------------------------------------------------- */
@@ -115,19 +125,24 @@ static float *spread(const float *numbers, size_t count, size_t channels) {
     return values;
 }
 
-/* x op the numbers of its channels, by a layer of its own. */
-static fv_status by_channels(fv_onnx_import *im, const char *type, size_t count,
-                             const float *numbers, fv_onnx_array *a) {
-    fv_tensor layer = a->layer;
-    fv_status status = count == 1 ? FV_OK : operand(im, a, &layer);
+/* x op one number, or one for each of the axis, by a layer of its own. */
+static fv_status by_channels(fv_onnx_import *im, const char *type, const fv_onnx_value *x, int axis,
+                             size_t count, const float *numbers, fv_onnx_value *out) {
+    int axes[FV_ONNX_RANK], axis_count;
+    fv_tensor layer = x->array.layer;
+    bool as_is = count == 1 || fv_onnx_has_channels(im, &x->array, axis);
+    fv_status status =
+        as_is ? FV_OK : fv_onnx_arrange_last(im, &x->array, axis, axes, &axis_count, &layer);
     if (status != FV_OK)
         return status;
     fv_shape vector = {.channels = fv_onnx_shape(im, layer)->channels};
-    if (count != 1 && (size_t)vector.channels != count)
-        return fv_onnx_refuse(im, "it has %zu constants, and its input %d channels", count,
-                              vector.channels);
-    return join_numbers(im, type, layer, vector, spread(numbers, count, (size_t)vector.channels),
-                        &a->layer);
+    status = join_numbers(im, type, layer, vector, spread(numbers, count, (size_t)vector.channels),
+                          &layer);
+    if (status == FV_OK && !as_is)
+        return fv_onnx_set_array(im, out, layer, x->array.rank, axis_count, axes);
+    if (status == FV_OK)
+        fv_onnx_set_like(out, x, layer);
+    return status;
 }
 
 /* The input line's y = (x scale - mean) / deviation takes up what normalises the samples, but not
@@ -161,11 +176,11 @@ static bool join_input(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
 }
 
 /* Joins the numbers to the layer that gives x; *joined false: it cannot be. */
-static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t count,
+static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, int axis, size_t count,
                              const float *scale, const float *shift, bool is_last, bool *joined) {
     size_t channels = (size_t)fv_onnx_shape(im, x->array.layer)->channels;
     *joined = false;
-    if (count != 1 && (count != channels || !fv_onnx_has_channels(im, &x->array)))
+    if (count != 1 && !fv_onnx_has_channels(im, &x->array, axis))
         return FV_OK;
     *joined = join_input(im, x, count, scale, shift, is_last);
     if (*joined)
@@ -180,125 +195,134 @@ static fv_status join_before(fv_onnx_import *im, const fv_onnx_value *x, size_t 
     return status;
 }
 
-fv_status fv_onnx_scale_shift(fv_onnx_import *im, fv_onnx_value *x, size_t count,
-                              const float *scale, const float *shift, fv_onnx_value *out) {
+/* y = x scale or x + shift, of one number or one for each of the axis. */
+static fv_status scale_or_shift(fv_onnx_import *im, fv_onnx_value *x, int axis, size_t count,
+                                const float *scale, const float *shift, fv_onnx_value *out) {
     bool joined;
-    fv_status status = join_before(im, x, count, scale, shift, out->is_output, &joined);
-    if (status != FV_OK || joined) {
-        fv_onnx_set_like(out, x, x->array.layer);
-        return status;
-    }
-    fv_onnx_array array = x->array;
-    if (scale)
-        status = by_channels(im, "multiply", count, scale, &array);
-    if (status == FV_OK && shift)
-        status = by_channels(im, "add", count, shift, &array);
-    if (status != FV_OK)
-        return status;
-    if (count == 1) {
-        fv_onnx_set_like(out, x, array.layer);
-        return FV_OK;
-    }
-    return fv_onnx_set_standard(im, out, array.layer, x->array.rank);
+    fv_status status = join_before(im, x, axis, count, scale, shift, out->is_output, &joined);
+    if (status == FV_OK && !joined)
+        return by_channels(im, scale ? "multiply" : "add", x, axis, count, scale ? scale : shift,
+                           out);
+    fv_onnx_set_like(out, x, x->array.layer);
+    return status;
+}
+
+fv_status fv_onnx_scale(fv_onnx_import *im, fv_onnx_value *x, double factor, fv_onnx_value *out) {
+    const float scale = (float)factor;
+    return scale_or_shift(im, x, 1, 1, &scale, NULL, out);
 }
 
 fv_status fv_onnx_at_least(fv_onnx_import *im, fv_onnx_value *x, double number,
                            fv_onnx_value *out) {
     const float least = (float)number;
-    fv_onnx_array array = x->array;
-    if (number == 0)
-        return fv_onnx_activate(im, x, FV_RELU, 0, out);
-    fv_status status = by_channels(im, "maximum", 1, &least, &array);
-    if (status == FV_OK)
-        fv_onnx_set_like(out, x, array.layer);
-    return status;
+    return number == 0 ? fv_onnx_activate(im, x, FV_RELU, 0, out)
+                       : by_channels(im, "maximum", x, 1, 1, &least, out);
 }
 
-/* How constants meet an array of `rank` axes. */
-typedef enum meeting { ONE, CHANNELS, PLACES, NO_MEETING } meeting;
+/* How constants meet an array. */
+typedef enum meeting { ONE, ALONG, PLACES, NO_MEETING } meeting;
 
-static meeting meet(const fv_onnx_constant *c, const fv_onnx_array *a) {
-    int ahead = a->rank - c->rank;
-    bool places = false;
+/* ALONG: one for each of *axis, the channels or what the layer has as its channels. */
+static meeting meet(const fv_onnx_import *im, const fv_onnx_constant *c, const fv_onnx_array *a,
+                    int *axis) {
+    int ahead = a->rank - c->rank, along = 0;
+    *axis = 1;
+    if (ahead < 0)
+        return NO_MEETING;
     if (c->count == 1)
-        return ahead >= 0 ? ONE : NO_MEETING;
+        return ONE;
     for (int i = 0; i < c->rank; i++) {
-        int axis = ahead + i;
         if (c->size[i] == 1)
             continue;
-        if (axis < 1 || c->size[i] != fv_onnx_size(a, axis))
+        *axis = ahead + i;
+        along++;
+        if (*axis < 1 || c->size[i] != fv_onnx_size(a, *axis))
             return NO_MEETING;
-        places = places || axis > 1;
     }
-    return places ? PLACES : CHANNELS;
+    return along == 1 && (*axis == 1 || fv_onnx_has_channels(im, a, *axis)) ? ALONG : PLACES;
 }
 
-/* The constants for each value of a sample, in ONNX's order; NULL with a message. */
-static float *for_all(const fv_onnx_constant *c, const fv_onnx_array *a) {
-    size_t count = (size_t)fv_onnx_sample(a);
-    float *values = fv_alloc(count, sizeof *values);
-    for (size_t i = 0; values && i < count; i++) {
-        size_t rest = i, place = 0, step = 1;
-        for (int axis = a->rank - 1, k = c->rank - 1; axis >= 1 && k >= 0; axis--, k--) {
-            size_t size = (size_t)fv_onnx_size(a, axis), at = rest % size;
-            place += c->size[k] == 1 ? 0 : at * step;
-            step *= (size_t)c->size[k];
+/* Number i of c for each value of a sample, numbers[i], in the order of files of a layer that has
+ * these axes: its channels, the last, come first. */
+static float *for_all(const fv_onnx_constant *c, const float *numbers, const fv_onnx_array *a,
+                      int count, const int *axes) {
+    size_t step[FV_ONNX_RANK] = {0}, values = 1, all = (size_t)fv_onnx_sample(a);
+    for (int axis = a->rank - 1, k = c->rank - 1; axis >= 1 && k >= 0; axis--, k--) {
+        step[axis] = c->size[k] == 1 ? 0 : values;
+        values *= (size_t)c->size[k];
+    }
+    float *to = fv_alloc(all, sizeof *to);
+    for (size_t i = 0; to && i < all; i++) {
+        size_t rest = i, place = 0;
+        for (int k = count - 2; k >= -1; k--) {
+            int axis = axes[k < 0 ? count - 1 : k];
+            size_t size = (size_t)fv_onnx_size(a, axis);
+            place += rest % size * step[axis];
             rest /= size;
         }
-        values[i] = (float)fv_onnx_number(c, place);
+        to[i] = numbers[place];
     }
-    return values;
+    return to;
 }
 
 /* x op constants that differ from place to place. */
-static fv_status by_places(fv_onnx_import *im, const char *type, fv_onnx_value *x,
-                           const fv_onnx_constant *c, double factor, fv_onnx_value *out) {
+static fv_status by_places(fv_onnx_import *im, const char *type, const fv_onnx_value *x,
+                           const fv_onnx_constant *c, const float *numbers, fv_onnx_value *out) {
+    const fv_onnx_array *a = &x->array;
+    int axes[FV_ONNX_RANK], count = fv_onnx_axes_as_is(a, axes);
     fv_tensor layer;
-    if (fv_onnx_sample(&x->array) < 1)
-        return fv_onnx_refuse(im, "constants for places of an input whose size varies");
-    fv_status status = fv_onnx_standard(im, &x->array, &layer);
-    if (status != FV_OK)
-        return status;
-    fv_shape shape = *fv_onnx_shape(im, layer);
-    float *values = for_all(c, &x->array);
-    for (size_t i = 0; values && factor != 1 && i < fv_shape_count(&shape); i++)
-        values[i] = factor == -1 ? -values[i] : 1 / values[i];
-    status = join_numbers(im, type, layer, shape, values, &layer);
-    return status == FV_OK ? fv_onnx_set_standard(im, out, layer, x->array.rank) : status;
+    if (fv_onnx_sample(a) < 1)
+        return fv_onnx_refuse(im, "constants for places of an input whose size varies, or is "
+                                  "beyond 2^31 (give the input fixed sizes: --set NAME=SIZE)");
+    fv_status status = fv_onnx_check_count(im, (size_t)fv_onnx_sample(a));
+    if (status == FV_OK)
+        status = fv_onnx_arrange(im, a, count, axes, &layer);
+    if (status == FV_OK)
+        status = join_numbers(im, type, layer, *fv_onnx_shape(im, layer),
+                              for_all(c, numbers, a, count, axes), &layer);
+    return status == FV_OK ? fv_onnx_set_array(im, out, layer, a->rank, count, axes) : status;
 }
 
-/* What happens to the constants of an operator before they are added or multiplied. */
+/* What happens to the constants of an operator before they are added, multiplied or compared. */
 typedef enum use { AS_THEY_ARE, NEGATED, INVERTED } use;
 
-/* x + constants or x times them. */
-static fv_status with_constants(fv_onnx_import *im, fv_onnx_value *x, const fv_onnx_constant *c,
-                                bool multiply, use how, fv_onnx_value *out) {
-    meeting m = meet(c, &x->array);
+/* They, which the caller frees; NULL with a message. */
+static float *numbers_of(const fv_onnx_import *im, const fv_onnx_constant *c, use how) {
+    if (fv_onnx_check_known(im, c) != FV_OK)
+        return NULL;
+    float *numbers = fv_alloc(c->count, sizeof *numbers);
+    for (size_t i = 0; numbers && i < c->count; i++) {
+        double number = fv_onnx_number(c, i);
+        if (how == INVERTED && number == 0) {
+            fv_free(numbers);
+            fv_onnx_refuse(im, "it divides by 0");
+            return NULL;
+        }
+        numbers[i] = (float)(how == NEGATED ? -number : how == INVERTED ? 1 / number : number);
+    }
+    return numbers;
+}
+
+/* x + constants, x times them or the larger of both: "add", "multiply", "maximum". */
+static fv_status with_constants(fv_onnx_import *im, const char *type, fv_onnx_value *x,
+                                const fv_onnx_constant *c, use how, fv_onnx_value *out) {
+    int axis;
+    meeting m = meet(im, c, &x->array, &axis);
+    bool multiply = strcmp(type, "multiply") == 0, compare = strcmp(type, "maximum") == 0;
     if (c->kind != FV_NUMBER_FLOAT)
         return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
     if (m == NO_MEETING)
         return fv_onnx_refuse(im,
                               "its constants have other sizes than a sample (one for each of the "
                               "batch, or larger)");
-    if (m == PLACES)
-        return by_places(im, multiply ? "multiply" : "add", x, c,
-                         how == NEGATED    ? -1
-                         : how == INVERTED ? 0
-                                           : 1,
-                         out);
-    float *numbers = fv_alloc(c->count, sizeof *numbers);
+    float *numbers = numbers_of(im, c, how);
     if (!numbers)
-        return FV_MEMORY;
-    for (size_t i = 0; i < c->count; i++) {
-        double number = fv_onnx_number(c, i);
-        if (how == INVERTED && number == 0) {
-            fv_free(numbers);
-            return fv_onnx_refuse(im, "it divides by 0");
-        }
-        numbers[i] = (float)(how == NEGATED ? -number : how == INVERTED ? 1 / number : number);
-    }
-    fv_status status = fv_onnx_scale_shift(im, x, c->count, multiply ? numbers : NULL,
-                                           multiply ? NULL : numbers, out);
+        return fv_error_status();
+    fv_status status = m == PLACES           ? by_places(im, type, x, c, numbers, out)
+                       : compare && m == ONE ? fv_onnx_at_least(im, x, (double)numbers[0], out)
+                       : compare  ? by_channels(im, type, x, axis, c->count, numbers, out)
+                       : multiply ? scale_or_shift(im, x, axis, c->count, numbers, NULL, out)
+                                  : scale_or_shift(im, x, axis, c->count, NULL, numbers, out);
     fv_free(numbers);
     return status;
 }
@@ -326,15 +350,13 @@ static fv_status operands(fv_onnx_import *im, fv_onnx_value **a, fv_onnx_value *
 }
 
 static fv_status negate(fv_onnx_import *im, fv_onnx_value *x, fv_onnx_value *out) {
-    const float minus = -1;
-    return fv_onnx_scale_shift(im, x, 1, &minus, NULL, out);
+    return fv_onnx_scale(im, x, -1, out);
 }
 
 /* The inputs one after another; the last result is the output, or `out`. */
 static fv_status join_all(fv_onnx_import *im, const char *type, fv_onnx_value *out) {
     fv_onnx_value *so_far = fv_onnx_in(im, 0), between[2] = {fv_onnx_between(), fv_onnx_between()};
     size_t count = im->node->input_count;
-    bool multiply = strcmp(type, "multiply") == 0;
     if (!so_far)
         return fv_onnx_wrong(im, "its first input is missing");
     if (count == 1)
@@ -343,14 +365,13 @@ static fv_status join_all(fv_onnx_import *im, const char *type, fv_onnx_value *o
         fv_onnx_value *next = fv_onnx_in(im, i), *to = i + 1 == count ? out : &between[i % 2];
         if (!next)
             return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
-        fv_status status =
-            next->kind == FV_VALUE_CONSTANT && so_far->kind == FV_VALUE_CONSTANT
-                ? fv_onnx_refuse(im, "several constants before an array")
-            : next->kind == FV_VALUE_CONSTANT
-                ? with_constants(im, so_far, &next->constant, multiply, AS_THEY_ARE, to)
-            : so_far->kind == FV_VALUE_CONSTANT
-                ? with_constants(im, next, &so_far->constant, multiply, AS_THEY_ARE, to)
-                : join(im, type, so_far, next, to);
+        fv_status status = next->kind == FV_VALUE_CONSTANT && so_far->kind == FV_VALUE_CONSTANT
+                               ? fv_onnx_refuse(im, "several constants before an array")
+                           : next->kind == FV_VALUE_CONSTANT
+                               ? with_constants(im, type, so_far, &next->constant, AS_THEY_ARE, to)
+                           : so_far->kind == FV_VALUE_CONSTANT
+                               ? with_constants(im, type, next, &so_far->constant, AS_THEY_ARE, to)
+                               : join(im, type, so_far, next, to);
         if (status != FV_OK)
             return status;
         so_far = to;
@@ -368,10 +389,10 @@ fv_status fv_onnx_multiply(fv_onnx_import *im) {
 
 fv_status fv_onnx_mean(fv_onnx_import *im) {
     fv_onnx_value sum = fv_onnx_between();
-    const float part = 1 / (float)im->node->input_count;
     fv_status status = join_all(im, "add", &sum);
-    return status == FV_OK ? fv_onnx_scale_shift(im, &sum, 1, &part, NULL, fv_onnx_out(im, 0))
-                           : status;
+    return status == FV_OK
+               ? fv_onnx_scale(im, &sum, 1 / (double)im->node->input_count, fv_onnx_out(im, 0))
+               : status;
 }
 
 fv_status fv_onnx_subtract(fv_onnx_import *im) {
@@ -382,11 +403,11 @@ fv_status fv_onnx_subtract(fv_onnx_import *im) {
     if (status != FV_OK)
         return status;
     if (constant && !first)
-        return with_constants(im, a, constant, false, NEGATED, out);
+        return with_constants(im, "add", a, constant, NEGATED, out);
     status = negate(im, b, &minus);
     if (status != FV_OK)
         return status;
-    return constant ? with_constants(im, &minus, constant, false, AS_THEY_ARE, out)
+    return constant ? with_constants(im, "add", &minus, constant, AS_THEY_ARE, out)
                     : join(im, "add", a, &minus, out);
 }
 
@@ -399,41 +420,11 @@ fv_status fv_onnx_divide(fv_onnx_import *im) {
         return status;
     if (!constant || first)
         return fv_onnx_refuse(im, "it divides by what the net reckons");
-    return with_constants(im, a, constant, true, INVERTED, fv_onnx_out(im, 0));
-}
-
-/* The larger of an array and constants. */
-static fv_status larger(fv_onnx_import *im, fv_onnx_value *a, fv_onnx_value *b,
-                        const fv_onnx_constant *constant, fv_onnx_value *out) {
-    if (!constant)
-        return join(im, "maximum", a, b, out);
-    meeting m = meet(constant, &a->array);
-    if (m == ONE)
-        return fv_onnx_at_least(im, a, fv_onnx_number(constant, 0), out);
-    return m == NO_MEETING ? fv_onnx_refuse(im, "its constants have other sizes than a sample")
-                           : by_places(im, "maximum", a, constant, 1, out);
+    return with_constants(im, "multiply", a, constant, INVERTED, fv_onnx_out(im, 0));
 }
 
 fv_status fv_onnx_maximum(fv_onnx_import *im) {
-    fv_onnx_value *so_far = fv_onnx_in(im, 0), between[2] = {fv_onnx_between(), fv_onnx_between()};
-    size_t count = im->node->input_count;
-    if (!so_far)
-        return fv_onnx_wrong(im, "its first input is missing");
-    if (count == 1)
-        fv_onnx_set_like(fv_onnx_out(im, 0), so_far, so_far->array.layer);
-    for (size_t i = 1; i < count; i++) {
-        fv_onnx_value *next = fv_onnx_in(im, i),
-                      *to = i + 1 == count ? fv_onnx_out(im, 0) : &between[i % 2];
-        if (!next || (next->kind != FV_VALUE_ARRAY && so_far->kind != FV_VALUE_ARRAY))
-            return fv_onnx_refuse(im, "several constants before an array, or an input is missing");
-        bool swap = so_far->kind == FV_VALUE_CONSTANT;
-        fv_onnx_value *a = swap ? next : so_far, *b = swap ? so_far : next;
-        fv_status status = larger(im, a, b, b->kind == FV_VALUE_CONSTANT ? &b->constant : NULL, to);
-        if (status != FV_OK)
-            return status;
-        so_far = to;
-    }
-    return FV_OK;
+    return join_all(im, "maximum", fv_onnx_out(im, 0));
 }
 
 /* min(a, b) = -max(-a, -b) */
@@ -444,14 +435,12 @@ fv_status fv_onnx_minimum(fv_onnx_import *im) {
     if (im->node->input_count != 2)
         return fv_onnx_refuse(im, "it has %zu inputs, expected 2", im->node->input_count);
     fv_status status = operands(im, &a, &b, &constant, &first);
-    if (status == FV_OK && constant && constant->count != 1)
-        return fv_onnx_refuse(im, "constants of several numbers");
     if (status == FV_OK)
         status = negate(im, a, &x);
     if (status == FV_OK && !constant)
         status = negate(im, b, &y);
     if (status == FV_OK)
-        status = constant ? fv_onnx_at_least(im, &x, -fv_onnx_number(constant, 0), &most)
+        status = constant ? with_constants(im, "maximum", &x, constant, NEGATED, &most)
                           : join(im, "maximum", &x, &y, &most);
     return status == FV_OK ? negate(im, &most, fv_onnx_out(im, 0)) : status;
 }

@@ -10,7 +10,7 @@
 fv_status fv_onnx_add_on_channels(fv_onnx_import *im, const fv_onnx_value *x, const char *type,
                                   const void *options, fv_onnx_value *out) {
     fv_tensor layer = x->array.layer;
-    bool own = fv_onnx_has_channels(im, &x->array);
+    bool own = fv_onnx_has_channels(im, &x->array, 1);
     fv_status status = own ? FV_OK : fv_onnx_standard(im, &x->array, &layer);
     if (status == FV_OK)
         status = fv_onnx_add1(im, type, layer, options, &layer);
@@ -144,7 +144,7 @@ fv_status fv_onnx_batch_norm(fv_onnx_import *im) {
             return fv_error_status();
     const statistics s = {c[0], c[1], c[2], c[3], epsilon_of(im)};
     fv_status status = FV_OK;
-    if (!im->is_own && fv_onnx_has_channels(im, &x->array))
+    if (!im->is_own && fv_onnx_has_channels(im, &x->array, 1))
         status = join_statistics(im, x, &s, &joined);
     if (status != FV_OK)
         return status;
@@ -227,7 +227,7 @@ fv_status fv_onnx_instance_norm(fv_onnx_import *im) {
     const fv_onnx_constant *bias = scale ? constants(im, 2, channels) : NULL;
     if (!bias || check_outputs(im) != FV_OK)
         return fv_error_status();
-    if (!fv_onnx_has_channels(im, &x->array) && are_groups(im, &x->array))
+    if (!fv_onnx_has_channels(im, &x->array, 1) && are_groups(im, &x->array))
         return add_group_norm(im, x, channels, scale, bias);
     fv_instance_norm_options options = {.formula = FV_ONNX, .epsilon = epsilon_of(im)};
     options.no_scale = is_filler(im, 1, 1) && !scale_follows(im);
@@ -253,7 +253,7 @@ fv_status fv_onnx_group_norm(fv_onnx_import *im) {
     const fv_onnx_constant *bias = scale ? constants(im, 2, count) : NULL;
     if (!bias || check_outputs(im) != FV_OK)
         return fv_error_status();
-    if (fv_onnx_has_channels(im, &x->array))
+    if (fv_onnx_has_channels(im, &x->array, 1))
         return add_group_norm(im, x, (int)groups, scale, bias);
     fv_tensor layer;
     fv_status status = fv_onnx_standard(im, &x->array, &layer);

@@ -181,7 +181,7 @@ static fv_status part_of_varying(const fv_onnx_import *im, int axis, int64_t beg
 static fv_status find_part(const fv_onnx_import *im, const fv_onnx_array *a, int axis,
                            int64_t begin, int64_t end, int64_t step, part *p) {
     if (axis == 0)
-        return begin == 0 && step == 1 && end >= INT_MAX
+        return begin == 0 && step == 1 && (end >= INT_MAX || fv_onnx_is_batch(im, (double)end))
                    ? FV_OK
                    : fv_onnx_refuse(im, "it takes a part of the batch");
     if (step < 0)
@@ -194,7 +194,6 @@ static fv_status find_part(const fv_onnx_import *im, const fv_onnx_array *a, int
 fv_status fv_onnx_slice(fv_onnx_import *im) {
     int64_t begin[FV_ONNX_RANK], end[FV_ONNX_RANK], axes[FV_ONNX_RANK], step[FV_ONNX_RANK];
     part parts[FV_ONNX_RANK];
-    unsigned seen = 0;
     int count = 0;
     fv_onnx_value *in, *out;
     fv_status status = fv_onnx_in_and_out(im, &in, &out);
@@ -205,9 +204,6 @@ fv_status fv_onnx_slice(fv_onnx_import *im) {
     take_all(&in->array, parts);
     for (int i = 0; i < count && status == FV_OK; i++) {
         int axis = (int)axes[i];
-        if (seen >> axis & 1)
-            return fv_onnx_wrong(im, "it names axis %d twice", axis);
-        seen |= 1U << axis;
         status = find_part(im, &in->array, axis, begin[i], end[i], step[i], &parts[axis]);
     }
     return status == FV_OK ? take_parts(im, in, parts, out) : status;

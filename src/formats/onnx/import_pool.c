@@ -223,7 +223,5 @@ fv_status fv_onnx_reduce_sum(fv_onnx_import *im) {
     if (status == FV_OK && values < 0)
         status = fv_onnx_refuse(im, "a sum over sizes that vary (give the input fixed sizes: --set "
                                     "NAME=SIZE)");
-    const float scale = status == FV_OK ? (float)values : 0;
-    return status == FV_OK ? fv_onnx_scale_shift(im, &mean, 1, &scale, NULL, fv_onnx_out(im, 0))
-                           : status;
+    return status == FV_OK ? fv_onnx_scale(im, &mean, (double)values, fv_onnx_out(im, 0)) : status;
 }

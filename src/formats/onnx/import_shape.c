@@ -271,6 +271,31 @@ fv_status fv_onnx_unsqueeze(fv_onnx_import *im) {
 
 /* ---- Expand --------------------------------------------------------------------------------- */
 
+/* Whether the one node that reads `out` repeats the values of itself, for it joins them with an
+ * array of the sizes that are wanted. */
+static bool repeats_next(const fv_onnx_import *im, const fv_onnx_value *out,
+                         const fv_onnx_constant *shape) {
+    static const char *const joining[] = {"Add", "Sub", "Mul", "Max", "Min"};
+    if (out->readers != 1 || out->reader < 0)
+        return false;
+    const fv_onnx_node *node = &im->model->nodes[out->reader];
+    bool joins = false;
+    for (size_t i = 0; i < sizeof joining / sizeof joining[0]; i++)
+        joins = joins || strcmp(node->op, joining[i]) == 0;
+    if (!joins || !fv_onnx_is_standard(node) || node->input_count != 2)
+        return false;
+    int first = node->input_values[0], second = node->input_values[1];
+    int number = first >= 0 && &im->values[first] == out ? second : first;
+    const fv_onnx_value *other = number >= 0 ? &im->values[number] : NULL;
+    bool fits = other && other->kind == FV_VALUE_ARRAY && other->array.rank == (int)shape->count;
+    for (int axis = 1; fits && axis < other->array.rank; axis++) {
+        double wanted = fv_onnx_number(shape, (size_t)axis);
+        int size = fv_onnx_size(&other->array, axis);
+        fits = size == FV_ANY ? isnan(wanted) : wanted == size;
+    }
+    return fits;
+}
+
 /* An array whose sizes stay as they are. */
 static fv_status expand_array(fv_onnx_import *im, const fv_onnx_constant *shape) {
     fv_onnx_value *in, *out;
@@ -286,7 +311,7 @@ static fv_status expand_array(fv_onnx_import *im, const fv_onnx_constant *shape)
         bool same = axis == 0        ? fv_onnx_is_batch(im, wanted)
                     : size == FV_ANY ? isnan(wanted)
                                      : wanted == size;
-        if (!same && wanted != 1)
+        if (!same && wanted != 1 && (axis == 0 || !repeats_next(im, out, shape)))
             return fv_onnx_refuse(im, "it repeats values along axis %d", axis);
     }
     fv_onnx_set_like(out, in, in->array.layer);

@@ -96,6 +96,15 @@ int fv_onnx_standard_axes(int rank, int *axes) {
     return count;
 }
 
+int fv_onnx_axes_to_last(int rank, int axis, int *axes) {
+    int count = 0;
+    for (int other = 1; other < rank; other++)
+        if (other != axis)
+            axes[count++] = other;
+    axes[count++] = axis;
+    return count;
+}
+
 fv_status fv_onnx_set_standard(fv_onnx_import *im, fv_onnx_value *value, fv_tensor layer,
                                int rank) {
     int axes[FV_ONNX_RANK], count = fv_onnx_standard_axes(rank, axes);
@@ -290,11 +299,7 @@ fv_status fv_onnx_standard(fv_onnx_import *im, const fv_onnx_array *a, fv_tensor
 
 fv_status fv_onnx_arrange_last(fv_onnx_import *im, const fv_onnx_array *a, int axis, int *axes,
                                int *count, fv_tensor *layer) {
-    *count = 0;
-    for (int other = 1; other < a->rank; other++)
-        if (other != axis)
-            axes[(*count)++] = other;
-    axes[(*count)++] = axis;
+    *count = fv_onnx_axes_to_last(a->rank, axis, axes);
     return fv_onnx_arrange(im, a, *count, axes, layer);
 }
 

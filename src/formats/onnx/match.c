@@ -166,8 +166,7 @@ static const fv_onnx_node *open_node(const fv_onnx_match *m, int value) {
     if (number < m->im->node_number || m->im->done[number])
         return NULL;
     const fv_onnx_node *node = &m->im->model->nodes[number];
-    bool standard = node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
-    return standard && node->output_values[0] == value ? node : NULL;
+    return fv_onnx_is_standard(node) && node->output_values[0] == value ? node : NULL;
 }
 
 /* Whether the operator may be the formula's, apart from its alternatives. */

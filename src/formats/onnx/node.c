@@ -89,6 +89,10 @@ bool fv_onnx_is_batch(const fv_onnx_import *im, double size) {
     return isnan(size);
 }
 
+bool fv_onnx_is_standard(const fv_onnx_node *node) {
+    return node->domain[0] == 0 || strcmp(node->domain, "ai.onnx") == 0;
+}
+
 /* ---- Attributes ----------------------------------------------------------------------------- */
 
 const fv_onnx_attribute *fv_onnx_find(const fv_onnx_node *node, const char *name) {
@@ -182,6 +186,7 @@ int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank) {
 fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int64_t *end,
                          int64_t *axes, int64_t *step, int *count) {
     int ends, axis_count, steps;
+    unsigned seen = 0;
     fv_status status = fv_onnx_list(im, "starts", 1, FV_ONNX_RANK, begin, count);
     if (status == FV_OK)
         status = fv_onnx_list(im, "ends", 2, FV_ONNX_RANK, end, &ends);
@@ -198,6 +203,9 @@ fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int
         int axis = fv_onnx_axis(im, axis_count >= 0 ? axes[i] : i, rank);
         if (axis < 0)
             return fv_error_status();
+        if (seen >> axis & 1)
+            return fv_onnx_wrong(im, "it names axis %d twice", axis);
+        seen |= 1U << axis;
         axes[i] = axis;
         step[i] = steps >= 0 ? step[i] : 1;
         if (step[i] == 0 || step[i] > INT32_MAX || step[i] < -INT32_MAX)

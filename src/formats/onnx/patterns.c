@@ -328,7 +328,7 @@ static bool is_in_formulas(const char *op) {
     return found;
 }
 
-/* The nodes from the first on, each the last that reads the one before. */
+/* The nodes from the first on, each the first that reads the one before: the longest way. */
 static int follow(const fv_onnx_import *im, int *path) {
     int count = 0, node = im->node_number;
     while (count < LONGEST) {

@@ -75,14 +75,17 @@ void fv_onnx_to_floats(const fv_onnx_tensor *tensor, float *values) {
 }
 
 fv_status fv_onnx_count(fv_onnx_tensor *tensor) {
-    size_t count = 1, bytes;
-    for (int a = 0; a < tensor->rank; a++)
-        if (tensor->size[a] < 0 || !fv_size_product(count, (size_t)tensor->size[a], &count))
+    const size_t most = (size_t)1 << 56;
+    size_t sizes = 1; /* without those of 0, as importers multiply some of them only */
+    bool none = false;
+    for (int a = 0; a < tensor->rank; a++) {
+        size_t size = tensor->size[a] > 0 ? (size_t)tensor->size[a] : 1;
+        if (tensor->size[a] < 0 || !fv_size_product(sizes, size, &sizes) || sizes > most)
             return fv_fail(FV_FORMAT, "tensor \"%.100s\": its sizes are negative or too large",
                            tensor->name);
-    if (!fv_size_product(count, 8, &bytes) || bytes > PTRDIFF_MAX)
-        return fv_fail(FV_FORMAT, "tensor \"%.100s\": its sizes are too large", tensor->name);
-    tensor->count = count;
+        none = none || tensor->size[a] == 0;
+    }
+    tensor->count = none ? 0 : sizes;
     return FV_OK;
 }
 
