@@ -47,7 +47,7 @@ size_t fv_conv_input_copy(const fv_conv_geometry *g, const fv_kernels *k);    /*
 size_t fv_conv_gradient_copy(const fv_conv_geometry *g, const fv_kernels *k); /* bytes */
 
 /* The input padded, and dy with its border, in `copy`; or the array itself if that will do. */
-const real *fv_conv_pad_input(const fv_conv_geometry *g, const real *x, real *copy);
+const real *fv_conv_pad_input(const fv_conv_geometry *g, fv_pool *pool, const real *x, real *copy);
 const real *fv_conv_border_gradient(const fv_conv_geometry *g, const real *dy, real *copy);
 
 /* Offsets of pixel (d, h, w) in these layouts. */
@@ -84,7 +84,7 @@ typedef struct fv_border {
     int channels, repeat, row;
 } fv_border;
 
-void fv_copy_with_border(const fv_border *border, const real *from, real *to);
+void fv_copy_with_border(const fv_border *border, fv_pool *pool, const real *from, real *to);
 
 /* ---- The direct algorithm (conv_direct.c, conv_depthwise.c) -----------------------------------
  */

@@ -26,19 +26,36 @@ static void copy_pixels(const fv_border *b, const real *from, real *to) {
     }
 }
 
-void fv_copy_with_border(const fv_border *b, const real *from, real *to) {
+typedef struct border_copy {
+    const fv_border *border;
+    const real *from;
+    real *to;
+} border_copy;
+
+/* One row of the copy, counted through the planes. */
+static void copy_row(void *argument, int row, int thread) {
+    const border_copy *copy = argument;
+    const fv_border *b = copy->border;
     size_t pixel = (size_t)b->row, width = (size_t)(b->low[2] + b->size[2] + b->high[2]);
-    for (int d = -b->low[0]; d < b->size[0] + b->high[0]; d++)
-        for (int h = -b->low[1]; h < b->size[1] + b->high[1]; h++, to += width * pixel) {
-            if (d < 0 || d >= b->size[0] || h < 0 || h >= b->size[1]) {
-                memset(to, 0, width * pixel * sizeof(real));
-                continue;
-            }
-            real *inside = to + (size_t)b->low[2] * pixel;
-            memset(to, 0, (size_t)b->low[2] * pixel * sizeof(real));
-            copy_pixels(b, from, inside);
-            memset(inside + (size_t)b->size[2] * pixel, 0,
-                   (size_t)b->high[2] * pixel * sizeof(real));
-            from += (size_t)b->size[2] * (size_t)b->channels;
-        }
+    int rows = b->low[1] + b->size[1] + b->high[1];
+    int d = row / rows - b->low[0], h = row % rows - b->low[1];
+    real *to = copy->to + (size_t)row * width * pixel;
+    (void)thread;
+    if (d < 0 || d >= b->size[0] || h < 0 || h >= b->size[1]) {
+        memset(to, 0, width * pixel * sizeof(real));
+        return;
+    }
+    real *inside = to + (size_t)b->low[2] * pixel;
+    memset(to, 0, (size_t)b->low[2] * pixel * sizeof(real));
+    copy_pixels(b,
+                copy->from + ((size_t)d * (size_t)b->size[1] + (size_t)h) * (size_t)b->size[2] *
+                                 (size_t)b->channels,
+                inside);
+    memset(inside + (size_t)b->size[2] * pixel, 0, (size_t)b->high[2] * pixel * sizeof(real));
+}
+
+void fv_copy_with_border(const fv_border *b, fv_pool *pool, const real *from, real *to) {
+    border_copy copy = {b, from, to};
+    int planes = b->low[0] + b->size[0] + b->high[0], rows = b->low[1] + b->size[1] + b->high[1];
+    fv_pool_run(pool, planes * rows, copy_row, &copy);
 }

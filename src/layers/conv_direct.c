@@ -404,9 +404,9 @@ static void forward(const fv_conv_geometry *g, const fv_call *call) {
     size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     d.pool = call->pool;
     for (int s = 0; s < call->samples; s++)
-        fv_conv_sample_output(&d, fv_conv_pad_input(g, call->in[0] + (size_t)s * in, d.input_copy),
-                              packed_bias(g, call), call->activation == FV_RELU,
-                              call->out + (size_t)s * out);
+        fv_conv_sample_output(
+            &d, fv_conv_pad_input(g, d.pool, call->in[0] + (size_t)s * in, d.input_copy),
+            packed_bias(g, call), call->activation == FV_RELU, call->out + (size_t)s * out);
 }
 
 static void backward(const fv_conv_geometry *g, const fv_call *call) {
@@ -418,9 +418,9 @@ static void backward(const fv_conv_geometry *g, const fv_call *call) {
     for (size_t s = 0; s < (size_t)call->samples; s++) {
         const real *dy = fv_conv_border_gradient(g, call->out_gradient + s * out, d.gradient_copy);
         if (dw)
-            fv_conv_sample_weight_gradient(&d,
-                                           fv_conv_pad_input(g, call->in[0] + s * in, d.input_copy),
-                                           dy, s > 0 || !call->first, dw);
+            fv_conv_sample_weight_gradient(
+                &d, fv_conv_pad_input(g, NULL, call->in[0] + s * in, d.input_copy), dy,
+                s > 0 || !call->first, dw);
         if (db)
             fv_conv_sample_bias_gradient(&d, dy, db);
         if (call->in_gradient[0])

@@ -150,7 +150,7 @@ size_t fv_conv_gradient_copy(const fv_conv_geometry *g, const fv_kernels *k) {
     return copy_bytes(count, g, k);
 }
 
-const real *fv_conv_pad_input(const fv_conv_geometry *g, const real *x, real *copy) {
+const real *fv_conv_pad_input(const fv_conv_geometry *g, fv_pool *pool, const real *x, real *copy) {
     if (!g->copy_input)
         return x;
     fv_border b = {.channels = g->channels, .repeat = g->pixel / g->channels, .row = g->pixel};
@@ -159,7 +159,7 @@ const real *fv_conv_pad_input(const fv_conv_geometry *g, const real *x, real *co
         b.low[i] = g->axis[i].before;
         b.high[i] = g->axis[i].after;
     }
-    fv_copy_with_border(&b, x, copy);
+    fv_copy_with_border(&b, pool, x, copy);
     return copy;
 }
 
@@ -172,7 +172,7 @@ const real *fv_conv_border_gradient(const fv_conv_geometry *g, const real *dy, r
         b.low[i] = g->low[i];
         b.high[i] = g->high[i];
     }
-    fv_copy_with_border(&b, dy, copy);
+    fv_copy_with_border(&b, NULL, dy, copy);
     return copy;
 }
 

@@ -196,7 +196,7 @@ static void backward(const fv_call *call) {
         memset(db, 0, (size_t)g.channels * sizeof(real));
     for (size_t s = 0; s < (size_t)call->samples; s++) {
         const real *gradient = call->out_gradient + s * out;
-        const real *dy = fv_conv_pad_input(&g, gradient, d.input_copy);
+        const real *dy = fv_conv_pad_input(&g, NULL, gradient, d.input_copy);
         if (dw)
             fv_conv_sample_weight_gradient(
                 &d, dy, fv_conv_border_gradient(&g, call->in[0] + s * in, d.gradient_copy),

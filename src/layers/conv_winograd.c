@@ -174,8 +174,8 @@ static void pack(const fv_conv_geometry *g, const fv_call *call) {
 /* ---- Copies
  * ----------------------------------------------------------------------------------------- */
 
-static const real *padded_input(const fv_conv_geometry *g, const winograd *w, const real *x,
-                                real *copy) {
+static const real *padded_input(const fv_conv_geometry *g, const winograd *w, fv_pool *pool,
+                                const real *x, real *copy) {
     if (!w->input_copy)
         return x;
     int high[2] = {w->rows * TILE + EDGE - g->axis[1].before - g->axis[1].in,
@@ -186,7 +186,7 @@ static const real *padded_input(const fv_conv_geometry *g, const winograd *w, co
                    .channels = w->channels,
                    .repeat = 1,
                    .row = w->channels};
-    fv_copy_with_border(&b, x, copy);
+    fv_copy_with_border(&b, pool, x, copy);
     return copy;
 }
 
@@ -199,7 +199,7 @@ static const real *padded_gradient(const fv_conv_geometry *g, const winograd *w,
                    .channels = w->filters,
                    .repeat = 1,
                    .row = w->filters};
-    fv_copy_with_border(&b, dy, copy);
+    fv_copy_with_border(&b, NULL, dy, copy);
     return copy;
 }
 
@@ -423,7 +423,8 @@ static void forward(const fv_conv_geometry *g, const fv_call *call) {
     o.a.relu = call->activation == FV_RELU;
     real *copy = o.a.z + POINTS * o.w.z_step;
     for (int s = 0; s < call->samples; s++) {
-        o.a.x = padded_input(g, &o.w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
+        o.a.x = padded_input(g, &o.w, call->pool, call->in[0] + (size_t)s * fv_conv_input_count(g),
+                             copy);
         o.a.y = call->out + (size_t)s * fv_conv_output_count(g);
         if (call->pool && blocks < BLOCKS_A_THREAD * fv_pool_threads(call->pool))
             share_blocks(&o, call->pool);
@@ -439,7 +440,7 @@ static void backward_sample(const fv_conv_geometry *g, const winograd *w, const 
     real *dx =
         call->in_gradient[0] ? call->in_gradient[0] + (size_t)s * fv_conv_input_count(g) : NULL;
     if (a->sums)
-        a->x = padded_input(g, w, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
+        a->x = padded_input(g, w, NULL, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
     a->dy =
         padded_gradient(g, w, call->out_gradient + (size_t)s * fv_conv_output_count(g), dy_copy);
     a->dx = dx && w->input_copy ? dx_copy : dx;

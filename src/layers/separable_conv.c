@@ -161,9 +161,10 @@ static void forward(const fv_call *call) {
     for (int i = 0; i < call->samples; i++) {
         const real *x = call->in[0] + (size_t)i * in;
         real *middle = keep ? kept_middle(&s, call, i) : p.middle;
-        fv_conv_sample_output(&p.first, fv_conv_pad_input(&s.first, x, p.first.input_copy), NULL,
-                              false, middle);
-        fv_conv_sample_output(&p.second, fv_conv_pad_input(&s.second, middle, p.second.input_copy),
+        fv_conv_sample_output(&p.first, fv_conv_pad_input(&s.first, NULL, x, p.first.input_copy),
+                              NULL, false, middle);
+        fv_conv_sample_output(&p.second,
+                              fv_conv_pad_input(&s.second, NULL, middle, p.second.input_copy),
                               p.bias, call->activation == FV_RELU, call->out + (size_t)i * out);
     }
     fv_activation_forward(call, 0, call->samples, true);
@@ -177,8 +178,8 @@ static void backward_second(const separable *s, const parts *p, const fv_call *c
     if (call->weight_gradients[1])
         fv_conv_sample_weight_gradient(
             &p->second,
-            fv_conv_pad_input(&s->second, kept_middle(s, call, i), p->second.input_copy), dy, add,
-            call->weight_gradients[1]);
+            fv_conv_pad_input(&s->second, NULL, kept_middle(s, call, i), p->second.input_copy), dy,
+            add, call->weight_gradients[1]);
     if (call->weight_gradients[2])
         fv_conv_sample_bias_gradient(&p->second, dy, call->weight_gradients[2]);
     fv_conv_sample_input_gradient(&p->second, dy, NULL, false, p->middle);
@@ -191,8 +192,8 @@ static void backward_first(const separable *s, const parts *p, const fv_call *ca
     const real *dy = fv_conv_border_gradient(&s->first, p->middle, p->first.gradient_copy);
     if (call->weight_gradients[0])
         fv_conv_sample_weight_gradient(&p->first,
-                                       fv_conv_pad_input(&s->first, x, p->first.input_copy), dy,
-                                       add, call->weight_gradients[0]);
+                                       fv_conv_pad_input(&s->first, NULL, x, p->first.input_copy),
+                                       dy, add, call->weight_gradients[0]);
     if (call->in_gradient[0])
         fv_conv_sample_input_gradient(&p->first, dy, NULL, false,
                                       call->in_gradient[0] + (size_t)i * in);

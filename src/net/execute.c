@@ -187,7 +187,7 @@ static void run_node(const pass *p, const stand *at, int n) {
         forward_node(p, at, n);
     if (seconds)
         seconds[(size_t)at->thread * (size_t)p->runner->plan.net->count + (size_t)n] +=
-            now() - begin;
+            (now() - begin) * (p->together ? p->runner->plan.threads : 1); /* all are at it */
 }
 
 /* ---- Segments
