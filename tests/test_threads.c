@@ -69,6 +69,12 @@ static void threads_share_layers(void **state) {
     check("input 31x5\nconv 7 5 stride=2\n");
     check("input 6x7x8x3\nconv 5 3x2x3 relu\n");
     check("input 9x9x8\nseparable_conv 12 3x3\nconv_transpose 6 3x3 stride=2\n");
+    check("input 14x13x5\nmaxpool 3 stride=2 pad=1\n");
+    check("input 14x13x5\nmaxpool 3x2 stride=2 padding=same\n");
+    check("input 14x13x5\navgpool 3 stride=2 pad=1 count_include_pad=true\n");
+    check("input 14x13x5\navgpool 3 stride=2 ceil=true\nadaptive_avgpool 3\n");
+    check("input 6x6x6x2\nmaxpool 2\nglobal_maxpool\n");
+    check("input 9x9x6\nglobal_avgpool keep=true\nmultiply from=input1,global_avgpool1\n");
     check("input 12x12x16\nc: conv 16 3x3 pad=1\nbatch_norm relu\nmaxpool 2\nconv 16 1x1\n"
           "add relu from=maxpool1,conv2\nglobal_avgpool\ndense 10 softmax\n");
 }

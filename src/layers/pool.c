@@ -35,7 +35,46 @@ size_t fv_maxpool_notes(const fv_window *w) {
     return fv_round_up(bytes * out_values(w), 64);
 }
 
+/* A sample at inference by rows of its output, which threads share. */
+typedef struct pool_rows {
+    const fv_call *call;
+    const fv_window *window;
+    bool average;
+    const real *x;
+    real *y;
+} pool_rows;
+
+/* The windows of row r are those of the first row of a map that is padded by r strides less. */
+static void pool_row(void *argument, int row, int thread) {
+    const pool_rows *p = argument;
+    const fv_kernels *k = p->call->kernels;
+    fv_window w = *p->window;
+    real *y = p->y + (size_t)row * (size_t)w.out[2] * (size_t)w.channels;
+    (void)thread;
+    w.out[1] = 1;
+    w.before[1] -= row * w.stride[1];
+    if (p->average)
+        k->avgpool(&w, p->x, y);
+    else
+        k->maxpool(&w, p->x, y, NULL);
+}
+
+/* False: not in this way. */
+static bool share_rows(const fv_call *call, const fv_window *w, bool average) {
+    if (!call->pool || w->adaptive || w->out[0] > 1 || w->out[1] == 1)
+        return false;
+    pool_rows p = {.call = call, .window = w, .average = average};
+    for (int s = 0; s < call->samples; s++) {
+        p.x = call->in[0] + (size_t)s * in_values(w);
+        p.y = call->out + (size_t)s * out_values(w);
+        fv_pool_run(call->pool, w->out[1], pool_row, &p);
+    }
+    return true;
+}
+
 void fv_maxpool_forward(const fv_call *call, const fv_window *w) {
+    if (share_rows(call, w, false))
+        return;
     size_t in = in_values(w), out = out_values(w);
     for (int s = 0; s < call->samples; s++)
         call->kernels->maxpool(w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out,
@@ -52,6 +91,8 @@ void fv_maxpool_backward(const fv_call *call, const fv_window *w) {
 }
 
 void fv_avgpool_forward(const fv_call *call, const fv_window *w) {
+    if (share_rows(call, w, true))
+        return;
     size_t in = in_values(w), out = out_values(w);
     for (int s = 0; s < call->samples; s++)
         call->kernels->avgpool(w, call->in[0] + (size_t)s * in, call->out + (size_t)s * out);
