@@ -142,6 +142,8 @@ static void check_case(product_case *x, bool integers) {
             double bound = integers ? 0 : terms * ROUNDING * x->sizes[i * p->columns + j];
             if (p->relu && wanted < 0)
                 wanted = 0;
+            if (p->relu && p->most != 0 && wanted > (double)p->most)
+                wanted = (double)p->most;
             if (!(fabs((double)row[j] - wanted) <= bound))
                 fail_case("C(%d, %d) is %.9g, not %.9g", i, j, (double)row[j], wanted);
         }
@@ -156,7 +158,9 @@ static void describe_case(const fv_kernels *kernels, const fv_product *p) {
     describe("product %s, %d x %d, depth %d, %d terms, A by %td and %td, B by %td, C by %td%s%s%s",
              kernels->name, p->rows, p->columns, p->depth, p->terms, p->a_row, p->a_column,
              p->b_row, p->c_row, p->bias ? ", bias" : "", p->add ? ", add" : "",
-             p->relu ? ", relu" : "");
+             !p->relu       ? ""
+             : p->most != 0 ? ", relu to 2"
+                            : ", relu");
 }
 
 /* One choice of rows, columns, depth and terms; strides and epilogue follow from its number. */
@@ -167,6 +171,7 @@ static void run_case(const fv_kernels *kernels, numbers *n, const fv_product *si
     int epilogue = numbers_below(n, 6);
     x = (product_case){.p = *size};
     x.p.relu = epilogue % 2;
+    x.p.most = numbers_below(n, 2) ? 2 : 0; /* without relu it bounds nothing */
     x.p.add = epilogue / 2 == 1;
     x.p.bias = epilogue / 2 == 2 ? &yes : NULL;
     make_case(&x, n, kernels, integers);

@@ -35,7 +35,7 @@ FV_INLINE void row_tile(const fv_depthwise *p, int pixel, int channel, int count
     }
     FV_UNROLL
     for (int i = 0; i < pixels; i++)
-        store_channels(y + i * p->y_pixel, p->relu ? rectify(sum[i]) : sum[i], count);
+        store_channels(y + i * p->y_pixel, p->relu ? rectify_to(sum[i], p->most) : sum[i], count);
 }
 
 /* The gradient of `terms` kernel cells. */

@@ -30,6 +30,7 @@ typedef struct fv_product {
     const real *bias; /* readable as B is; NULL: 0 */
     bool add;         /* add to what C holds (then no bias) */
     bool relu;        /* max(., 0) at the end */
+    real most;        /* with relu: and min(., most); 0: no bound */
 } fv_product;
 
 /* A row of pixels of a depthwise convolution, channel by channel:
@@ -49,6 +50,7 @@ typedef struct fv_depthwise {
     real *y, *dw; /* only `channels` are written */
     ptrdiff_t y_pixel;
     bool relu; /* max(., 0) at the end of y */
+    real most; /* with relu: and min(., most); 0: no bound */
 } fv_depthwise;
 
 /* A pooling window over one sample, three spatial axes (outer ones may be 1), NHWC. */
@@ -201,7 +203,8 @@ typedef struct fv_kernels {
     double (*lamb_moments)(const fv_update *update, size_t count, const real *gradient,
                            real *const *slots);
 
-    /* Multiply-adds in registers, *count of them, a multiple of `rounds`; 0 < factor < 1. Their sum. */
+    /* Multiply-adds in registers, *count of them, a multiple of `rounds`; 0 < factor < 1. Their
+     * sum. */
     double (*multiply_adds)(size_t rounds, real factor, int64_t *count);
 
     double (*sum_squares)(size_t count, const real *x);

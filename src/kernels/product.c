@@ -46,7 +46,7 @@ FV_INLINE void tile(const fv_product *p, int first_row, const int rows, const in
     for (int i = 0; i < rows; i++)
         FV_UNROLL
     for (int j = 0; j < vectors; j++) {
-        vec value = p->relu ? rectify(sum[i][j]) : sum[i][j];
+        vec value = p->relu ? rectify_to(sum[i][j], p->most) : sum[i][j];
         if (j == vectors - 1 && tail < VL)
             store_some(c + i * p->c_row + j * VL, value, tail);
         else

@@ -88,6 +88,12 @@ FV_INLINE vec rectify(vec v) {
     return keep_where(~(v <= (vec){0}), v);
 }
 
+/* ... and no more than `most`, unless that is 0. */
+FV_INLINE vec rectify_to(vec v, real most) {
+    vec low = rectify(v), bound = splat(most);
+    return most == 0 ? low : choose(low > bound, bound, low);
+}
+
 /* Bit i of the result is lane i of the mask. */
 FV_INLINE uint32_t mask_bits(ivec mask) {
 #if !defined(FV_DOUBLE) && defined(__AVX512DQ__)

@@ -58,14 +58,14 @@ static void take_note(const fv_call *call, size_t values, const real *z, unsigne
         call->kernels->between_bits(values, (real)-0.5 / slope, (real)0.5 / slope, z, kept);
 }
 
-void fv_activation_forward(const fv_call *call, int first, int count, bool relu_done) {
+void fv_activation_forward(const fv_call *call, int first, int count, fv_activation done) {
     const fv_shape *shape = call->out_shape;
     size_t values = fv_shape_count(shape);
     for (int s = first; s < first + count; s++) {
         real *y = call->out + (size_t)s * values;
         if (call->setting->training)
             take_note(call, values, y, call->kept + (size_t)s * call->plan->kept);
-        if (call->activation != FV_RELU || !relu_done)
+        if (call->activation != done)
             call->kernels->activate(call->activation, call->activation_constant,
                                     values / (size_t)shape->channels, shape->channels, y);
     }
@@ -126,7 +126,7 @@ static void prepare(fv_activation activation, const fv_shape *output, const fv_s
 static void forward(const fv_call *call) {
     size_t bytes = (size_t)call->samples * fv_shape_count(call->out_shape) * sizeof(real);
     memcpy(call->out, call->in[0], bytes);
-    fv_activation_forward(call, 0, call->samples, false);
+    fv_activation_forward(call, 0, call->samples, FV_LINEAR);
 }
 
 static void backward(const fv_call *call) {

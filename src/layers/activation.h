@@ -14,9 +14,10 @@ bool fv_activation_by_input(fv_activation activation);
 void fv_activation_prepare(fv_activation activation, size_t values, const fv_setting *setting,
                            fv_layer_plan *plan);
 
-/* Samples [first, first + count) of the call, in place in call->out. `relu_done`: the product has
- * rectified already. In training the notes for the gradient are kept. */
-void fv_activation_forward(const fv_call *call, int first, int count, bool relu_done);
+/* Samples [first, first + count) of the call, in place in call->out. `done`: the activation that
+ * the layer has applied already if the call has it. In training the notes for the gradient are
+ * kept. */
+void fv_activation_forward(const fv_call *call, int first, int count, fv_activation done);
 
 /* In place in call->out_gradient. */
 void fv_activation_backward(const fv_call *call, int first, int count);

@@ -180,7 +180,7 @@ static void forward_by_running(const fv_call *call) {
     const real *mean = call->packed;
     call->kernels->affine(rows, channels, call->in[0], mean, mean + channels, mean + 2 * channels,
                           call->out);
-    fv_activation_forward(call, 0, call->samples, false);
+    fv_activation_forward(call, 0, call->samples, FV_LINEAR);
 }
 
 static void backward_by_running(const fv_call *call) {
@@ -275,7 +275,7 @@ static void forward_sample(void *argument, int sample, int thread) {
     size_t at = (size_t)sample * b->values;
     b->call->kernels->affine(b->values / (size_t)b->channels, b->channels, b->call->in[0] + at,
                              b->mean, b->numbers[0], b->numbers[1], b->call->out + at);
-    fv_activation_forward(b->call, sample, 1, false);
+    fv_activation_forward(b->call, sample, 1, FV_LINEAR);
 }
 
 static void forward(const fv_call *call) {

@@ -154,7 +154,8 @@ void fv_conv_pack(const fv_conv_options *o, const fv_call *call) {
 void fv_conv_forward(const fv_conv_options *o, const fv_call *call) {
     fv_conv_geometry g = measure(o, call->in_shape[0], call->setting);
     algorithm(call->plan)->forward(&g, call);
-    fv_activation_forward(call, 0, call->samples, true);
+    bool bounded = call->plan->algorithm == PRODUCTS && call->activation == FV_RELU6;
+    fv_activation_forward(call, 0, call->samples, bounded ? FV_RELU6 : FV_RELU);
 }
 
 /* A table's gradients of all weights are held from call to call; the last one picks the links'. */

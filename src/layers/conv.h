@@ -97,6 +97,7 @@ typedef struct fv_conv_direct {
     ptrdiff_t *a_offset, *b_offset; /* lists of a product's terms */
     real *input_copy, *gradient_copy;
     real *row; /* depthwise: a row of the input gradient before a channel's filters are added up */
+    real most; /* bound of an output with relu, see fv_product; 0: none */
     fv_pool *pool; /* whose threads share an output; NULL: the caller does all of it */
 } fv_conv_direct;
 

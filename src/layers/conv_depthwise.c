@@ -78,6 +78,7 @@ void fv_conv_depthwise_output(const fv_conv_direct *d, const real *x, const real
     output_rows o = {.d = d, .row = row, .x = x, .y = y};
     o.row.bias = bias;
     o.row.relu = relu;
+    o.row.most = d->most;
     fv_pool_run(d->pool, a[0].out * a[1].out, write_row, &o);
 }
 

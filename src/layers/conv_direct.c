@@ -244,7 +244,8 @@ void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *b
                                  .b_offset = d->b_offset,
                                  .b_row = d->k->panel,
                                  .c_row = g->filters,
-                                 .relu = relu},
+                                 .relu = relu,
+                                 .most = d->most},
                      .x = x,
                      .bias = bias,
                      .y = y,
@@ -403,10 +404,12 @@ static void forward(const fv_conv_geometry *g, const fv_call *call) {
     fv_conv_direct d = direct_of(g, call);
     size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     d.pool = call->pool;
+    d.most = call->activation == FV_RELU6 ? 6 : 0;
     for (int s = 0; s < call->samples; s++)
         fv_conv_sample_output(
             &d, fv_conv_pad_input(g, d.pool, call->in[0] + (size_t)s * in, d.input_copy),
-            packed_bias(g, call), call->activation == FV_RELU, call->out + (size_t)s * out);
+            packed_bias(g, call), call->activation == FV_RELU || call->activation == FV_RELU6,
+            call->out + (size_t)s * out);
 }
 
 static void backward(const fv_conv_geometry *g, const fv_call *call) {

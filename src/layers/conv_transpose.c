@@ -183,7 +183,7 @@ static void forward(const fv_call *call) {
                                       packed_bias(&g, call), call->activation == FV_RELU,
                                       call->out + (size_t)s * out);
     }
-    fv_activation_forward(call, 0, call->samples, true);
+    fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
 
 static void backward(const fv_call *call) {

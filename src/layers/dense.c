@@ -204,7 +204,7 @@ static void forward_unit(void *argument, int unit, int thread) {
 static void forward(const fv_call *call) {
     int rows = (call->samples + FORWARD_ROWS - 1) / FORWARD_ROWS;
     fv_pool_run(call->pool, rows * forward_groups(call), forward_unit, (void *)(uintptr_t)call);
-    fv_activation_forward(call, 0, call->samples, true);
+    fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
 
 /* ---- Backward

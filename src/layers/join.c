@@ -152,7 +152,7 @@ static void forward(const fv_call *call, join_values *join, bool winners) {
         for (int i = 1; i < call->input_count; i++)
             join_input(call, i, s, join, y, notes);
     }
-    fv_activation_forward(call, 0, call->samples, false);
+    fv_activation_forward(call, 0, call->samples, FV_LINEAR);
 }
 
 /* At inference: some places of a sample through the join and the activation while they are in the

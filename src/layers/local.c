@@ -292,7 +292,7 @@ static void forward_unit(void *argument, int unit, int thread) {
 static void activate_sample(void *argument, int sample, int thread) {
     (void)thread;
     const pass *p = argument;
-    fv_activation_forward(p->call, sample, 1, true);
+    fv_activation_forward(p->call, sample, 1, FV_RELU);
 }
 
 static void forward(const fv_call *call) {

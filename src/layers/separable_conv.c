@@ -167,7 +167,7 @@ static void forward(const fv_call *call) {
                               fv_conv_pad_input(&s.second, NULL, middle, p.second.input_copy),
                               p.bias, call->activation == FV_RELU, call->out + (size_t)i * out);
     }
-    fv_activation_forward(call, 0, call->samples, true);
+    fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
 
 /* From dy to the gradients of the 1x1 convolution, and to the middle's in p->middle. */

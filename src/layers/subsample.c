@@ -124,7 +124,7 @@ static void forward(const fv_call *call) {
             for (size_t c = 0; c < channels; c++)
                 y[p + c] = y[p + c] * call->weights[0][c] + call->weights[1][c];
     }
-    fv_activation_forward(call, 0, call->samples, false);
+    fv_activation_forward(call, 0, call->samples, FV_LINEAR);
 }
 
 /* Sums over the places of dy x sum, and of dy. */
