@@ -110,7 +110,7 @@ fv_status fv_onnx_add(fv_onnx_import *im, const char *type_name, int count, cons
     const fv_layer_type *type = fv_layer_type_find(type_name);
     char name[FV_NAME_SIZE];
     if (im->draft->count >= MOST_LAYERS)
-        return fv_onnx_refuse(im, "the net has more than %d layers", MOST_LAYERS);
+        return fv_fail(FV_UNSUPPORTED, "the net has more than %d layers", MOST_LAYERS);
     void *defaults = options ? NULL : fv_alloc(1, type->options_size);
     const void *given = options ? options : defaults;
     fv_status status = given ? FV_OK : FV_MEMORY;
@@ -167,7 +167,7 @@ fv_status fv_onnx_check_count(const fv_onnx_import *im, size_t count) {
         bytes += im->model->files[i].mapping.size;
     return (im->given + count) / TIMES <= bytes
                ? FV_OK
-               : fv_onnx_refuse(im, "the model's layers have far more weights than its file");
+               : fv_fail(FV_UNSUPPORTED, "the model's layers have far more weights than its file");
 }
 
 static fv_status add_weight(fv_onnx_import *im, const fv_onnx_weight *weight) {
@@ -196,8 +196,8 @@ fv_status fv_onnx_give(fv_onnx_import *im, fv_tensor layer, const char *name, si
 fv_status fv_onnx_give_constant(fv_onnx_import *im, fv_tensor layer, const char *name,
                                 const fv_onnx_constant *constant) {
     if (constant->kind != FV_NUMBER_FLOAT)
-        return fv_onnx_wrong(im, "its %s has whole numbers, expected floats", name);
-    if (fv_onnx_check_known(im, constant) != FV_OK)
+        return fv_fail(FV_FORMAT, "its %s has whole numbers, expected floats", name);
+    if (fv_onnx_check_known(constant) != FV_OK)
         return fv_error_status();
     if (!constant->tensor || constant->tensor->type != FV_ONNX_FLOAT)
         return fv_onnx_give(im, layer, name, constant->count, fv_onnx_floats(constant));

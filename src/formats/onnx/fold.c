@@ -30,11 +30,12 @@ float *fv_onnx_floats(const constant *c) {
     return values;
 }
 
-fv_status fv_onnx_check_known(const fv_onnx_import *im, const constant *c) {
+fv_status fv_onnx_check_known(const constant *c) {
     for (size_t i = 0; !c->tensor && i < c->count; i++)
         if (isnan(c->numbers[i]))
-            return fv_onnx_refuse(im, "its constants depend on a size that is known only when the "
-                                      "net runs (give the input fixed sizes: --set NAME=SIZE)");
+            return fv_fail(FV_UNSUPPORTED,
+                           "its constants depend on a size that is known only when the "
+                           "net runs (give the input fixed sizes: --set NAME=SIZE)");
     return FV_OK;
 }
 
@@ -66,15 +67,15 @@ static double *make(fv_onnx_import *im, fv_onnx_kind kind, int rank, const int64
                     constant *out) {
     fv_onnx_tensor t = {.name = im->node->name, .rank = rank};
     if (rank > FV_ONNX_RANK) {
-        fv_onnx_refuse(im, "it makes an array of more than 8 axes");
+        fv_fail(FV_UNSUPPORTED, "it makes an array of more than 8 axes");
         return NULL;
     }
     memcpy(t.size, size, (size_t)rank * sizeof *size);
     if (fv_onnx_count(&t) != FV_OK)
         return NULL;
     if (t.count > most_folded(im) - im->folded) {
-        fv_onnx_refuse(im, "the model's constants make more numbers than its file can mean: %zu",
-                       t.count);
+        fv_fail(FV_UNSUPPORTED,
+                "the model's constants make more numbers than its file can mean: %zu", t.count);
         return NULL;
     }
     double *numbers = fv_arena_new(&im->model->arena, t.count, sizeof *numbers);
@@ -90,7 +91,7 @@ static fv_status resized(fv_onnx_import *im, const constant *c, int rank, const 
                          constant *out) {
     fv_onnx_tensor t = {.name = im->node->name, .rank = rank};
     if (rank > FV_ONNX_RANK)
-        return fv_onnx_refuse(im, "it makes an array of more than 8 axes");
+        return fv_fail(FV_UNSUPPORTED, "it makes an array of more than 8 axes");
     memcpy(t.size, size, (size_t)rank * sizeof *size);
     fv_status status = fv_onnx_count(&t);
     if (status == FV_OK && t.count != c->count)
@@ -145,7 +146,7 @@ static fv_status fold_constant(fv_onnx_import *im, const fold_call *c) {
             *number = is_float ? (double)a->number : (double)a->integer;
         return number ? FV_OK : no_memory_or_message();
     }
-    return fv_onnx_wrong(im, "its value is neither numbers nor a tensor");
+    return fv_fail(FV_FORMAT, "its value is neither numbers nor a tensor");
 }
 
 /* Sizes of the input: of an array those of the batch, and those that vary, are not known. */
@@ -153,7 +154,7 @@ static fv_status fold_shape(fv_onnx_import *im, const fold_call *c) {
     const fv_onnx_value *in = fv_onnx_in(im, 0);
     bool is_array = in && in->kind == FV_VALUE_ARRAY;
     if (!in || in->kind == FV_VALUE_UNKNOWN)
-        return fv_onnx_wrong(im, "it has no input");
+        return fv_fail(FV_FORMAT, "it has no input");
     int rank = is_array ? in->array.rank : in->constant.rank;
     int64_t begin = fv_onnx_integer(im, "start", 0), end = fv_onnx_integer(im, "end", rank);
     begin = begin < 0 ? begin + rank : begin;
@@ -179,13 +180,13 @@ static fv_status fold_size(fv_onnx_import *im, const fold_call *c) {
 }
 
 /* A list of sizes into size[]; FV_UNSUPPORTED where one is not known. */
-static fv_status sizes_of(fv_onnx_import *im, const constant *list, int64_t *size) {
+static fv_status sizes_of(const constant *list, int64_t *size) {
     if (list->rank > 1 || list->count > FV_ONNX_RANK)
-        return fv_onnx_wrong(im, "its sizes are no list of at most 8");
+        return fv_fail(FV_FORMAT, "its sizes are no list of at most 8");
     for (size_t i = 0; i < list->count; i++) {
         double number = fv_onnx_number(list, i);
         if (!(fabs(number) < 0x1p53))
-            return fv_onnx_refuse(im, "it needs a size that is known only when the net runs");
+            return fv_fail(FV_UNSUPPORTED, "it needs a size that is known only when the net runs");
         size[i] = (int64_t)number;
     }
     return FV_OK;
@@ -195,7 +196,7 @@ static fv_status fold_constant_of_shape(fv_onnx_import *im, const fold_call *c) 
     const fv_onnx_attribute *value = fv_onnx_find(im->node, "value");
     const fv_onnx_tensor *t = value ? value->tensor : NULL;
     int64_t size[FV_ONNX_RANK];
-    fv_status status = sizes_of(im, c->in[0], size);
+    fv_status status = sizes_of(c->in[0], size);
     if (status != FV_OK)
         return status;
     double *numbers =
@@ -210,7 +211,7 @@ static fv_status fold_range(fv_onnx_import *im, const fold_call *c) {
     double begin = fv_onnx_number(c->in[0], 0), end = fv_onnx_number(c->in[1], 0),
            step = fv_onnx_number(c->in[2], 0), count = ceil((end - begin) / step);
     if (!(count >= 0 && count < 0x1p40))
-        return fv_onnx_wrong(im, "its limits give no list of numbers");
+        return fv_fail(FV_FORMAT, "its limits give no list of numbers");
     double *numbers = make(im, c->in[0]->kind, 1, (const int64_t[]){(int64_t)count}, c->out);
     for (size_t i = 0; numbers && i < c->out->count; i++)
         numbers[i] = begin + (double)i * step;
@@ -220,14 +221,14 @@ static fv_status fold_range(fv_onnx_import *im, const fold_call *c) {
 /* ---- Value by value ------------------------------------------------------------------------- */
 
 /* The sizes that both broadcast to. */
-static fv_status broadcast(fv_onnx_import *im, const constant *x, const int64_t *size, int rank,
-                           int64_t *both, int *both_rank) {
+static fv_status broadcast(const constant *x, const int64_t *size, int rank, int64_t *both,
+                           int *both_rank) {
     int most = x->rank > rank ? x->rank : rank;
     int64_t joined[FV_ONNX_RANK];
     for (int i = 1; i <= most; i++) {
         int64_t a = i <= x->rank ? x->size[x->rank - i] : 1, b = i <= rank ? size[rank - i] : 1;
         if (a != b && a != 1 && b != 1)
-            return fv_onnx_wrong(im, "its constants have sizes that do not fit together");
+            return fv_fail(FV_FORMAT, "its constants have sizes that do not fit together");
         joined[most - i] = a == 1 ? b : a;
     }
     memcpy(both, joined, (size_t)most * sizeof *both);
@@ -340,7 +341,7 @@ static fv_status fold_pair(fv_onnx_import *im, pair_function *join, fv_onnx_kind
                            const constant *x, const constant *y, constant *out) {
     int64_t size[FV_ONNX_RANK];
     int rank = 0;
-    fv_status status = broadcast(im, x, y->size, y->rank, size, &rank);
+    fv_status status = broadcast(x, y->size, y->rank, size, &rank);
     if (status != FV_OK)
         return status;
     bool whole = x->kind != FV_NUMBER_FLOAT;
@@ -372,9 +373,9 @@ static fv_status fold_pairs(fv_onnx_import *im, const fold_call *c) {
 static fv_status fold_where(fv_onnx_import *im, const fold_call *c) {
     int64_t size[FV_ONNX_RANK];
     int rank = 0;
-    fv_status status = broadcast(im, c->in[0], c->in[1]->size, c->in[1]->rank, size, &rank);
+    fv_status status = broadcast(c->in[0], c->in[1]->size, c->in[1]->rank, size, &rank);
     if (status == FV_OK)
-        status = broadcast(im, c->in[2], size, rank, size, &rank);
+        status = broadcast(c->in[2], size, rank, size, &rank);
     if (status != FV_OK)
         return status;
     double *numbers = make(im, c->in[1]->kind, rank, size, c->out);
@@ -436,13 +437,13 @@ static fv_status fold_map(fv_onnx_import *im, const fold_call *c) {
 static fv_status fold_reshape(fv_onnx_import *im, const fold_call *c) {
     int64_t size[FV_ONNX_RANK], known = 1;
     int open = -1, rank = (int)c->in[1]->count;
-    fv_status status = sizes_of(im, c->in[1], size);
+    fv_status status = sizes_of(c->in[1], size);
     for (int i = 0; i < rank && status == FV_OK; i++) {
         if (size[i] == 0 && i < c->in[0]->rank && fv_onnx_integer(im, "allowzero", 0) == 0)
             size[i] = c->in[0]->size[i];
         open = size[i] == -1 ? i : open;
         if (size[i] > 0 && __builtin_mul_overflow(known, size[i], &known))
-            return fv_onnx_refuse(im, "its sizes are too large");
+            return fv_fail(FV_UNSUPPORTED, "its sizes are too large");
     }
     if (status == FV_OK && open >= 0)
         size[open] = (int64_t)c->in[0]->count / known;
@@ -480,9 +481,9 @@ static fv_status fold_unsqueeze(fv_onnx_import *im, const fold_call *c) {
     fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
     int rank = x->rank + (count > 0 ? count : 0);
     if (status == FV_OK && rank > FV_ONNX_RANK)
-        return fv_onnx_refuse(im, "it makes an array of more than 8 axes");
+        return fv_fail(FV_UNSUPPORTED, "it makes an array of more than 8 axes");
     for (int k = 0; k < count && status == FV_OK; k++) {
-        int axis = fv_onnx_axis(im, axes[k], rank);
+        int axis = fv_onnx_axis(axes[k], rank);
         if (axis < 0)
             return fv_error_status();
         size[axis] = 1;
@@ -530,7 +531,7 @@ static fv_status fold_transpose(fv_onnx_import *im, const fold_call *c) {
         if (perm)
             from = perm->count == (size_t)x->rank && perm->integers ? perm->integers[a] : -1;
         if (from < 0 || from >= x->rank || seen >> from & 1)
-            return fv_onnx_wrong(im, "perm is no order of its axes");
+            return fv_fail(FV_FORMAT, "perm is no order of its axes");
         seen |= 1U << from;
         size[a] = x->size[from];
         step[a] = own[from];
@@ -542,9 +543,9 @@ static fv_status fold_expand(fv_onnx_import *im, const fold_call *c) {
     const constant *x = c->in[0];
     int64_t wanted[FV_ONNX_RANK], size[FV_ONNX_RANK], own[FV_ONNX_RANK], step[FV_ONNX_RANK] = {0};
     int rank = 0;
-    fv_status status = sizes_of(im, c->in[1], wanted);
+    fv_status status = sizes_of(c->in[1], wanted);
     if (status == FV_OK)
-        status = broadcast(im, x, wanted, (int)c->in[1]->count, size, &rank);
+        status = broadcast(x, wanted, (int)c->in[1]->count, size, &rank);
     if (status != FV_OK)
         return status;
     steps_of(x, own);
@@ -588,7 +589,7 @@ static fv_status fold_slice(fv_onnx_import *im, const fold_call *c) {
 static fv_status fold_gather(fv_onnx_import *im, const fold_call *c) {
     const constant *x = c->in[0], *indices = c->in[1];
     int64_t size[2 * FV_ONNX_RANK], inner = 1;
-    int rank = 0, axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 0), x->rank);
+    int rank = 0, axis = fv_onnx_axis(fv_onnx_integer(im, "axis", 0), x->rank);
     if (axis < 0)
         return fv_error_status();
     for (int a = 0; a < x->rank; a++) {
@@ -605,7 +606,7 @@ static fv_status fold_gather(fv_onnx_import *im, const fold_call *c) {
         double index = fv_onnx_number(indices, k), all = (double)x->size[axis];
         index += index < 0 ? all : 0;
         if (!(index >= 0 && index < all))
-            return fv_onnx_wrong(im, "an index lies outside its axis");
+            return fv_fail(FV_FORMAT, "an index lies outside its axis");
         numbers[i] =
             fv_onnx_number(x, (out * (size_t)x->size[axis] + (size_t)index) * (size_t)inner + in);
     }
@@ -615,7 +616,7 @@ static fv_status fold_gather(fv_onnx_import *im, const fold_call *c) {
 static fv_status fold_concat(fv_onnx_import *im, const fold_call *c) {
     const constant *first = c->in[0];
     int64_t size[FV_ONNX_RANK], inner = 1;
-    int axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 1), first->rank);
+    int axis = fv_onnx_axis(fv_onnx_integer(im, "axis", 1), first->rank);
     if (axis < 0)
         return fv_error_status();
     memcpy(size, first->size, sizeof size);
@@ -624,7 +625,7 @@ static fv_status fold_concat(fv_onnx_import *im, const fold_call *c) {
     for (size_t i = 1; i < c->count; i++) {
         for (int a = 0; a < first->rank; a++)
             if (c->in[i]->rank != first->rank || (a != axis && c->in[i]->size[a] != size[a]))
-                return fv_onnx_wrong(im, "its constants have sizes that do not fit together");
+                return fv_fail(FV_FORMAT, "its constants have sizes that do not fit together");
         size[axis] += c->in[i]->size[axis];
     }
     double *numbers = make(im, first->kind, first->rank, size, c->out);
@@ -658,7 +659,7 @@ static fv_status mark_reduced(fv_onnx_import *im, const constant *x, bool *joine
     for (int a = 0; a < x->rank; a++)
         joined[a] = all;
     for (int i = 0; i < count && status == FV_OK; i++) {
-        int axis = fv_onnx_axis(im, axes[i], x->rank);
+        int axis = fv_onnx_axis(axes[i], x->rank);
         if (axis < 0)
             return fv_error_status();
         joined[axis] = true;
@@ -674,7 +675,7 @@ static fv_status fold_reduce(fv_onnx_import *im, const fold_call *c) {
     size_t step[FV_ONNX_RANK], at = 0, results = 1;
     int rank = 0;
     if (x->count == 0)
-        return fv_onnx_refuse(im, "it joins constants of which there are none");
+        return fv_fail(FV_UNSUPPORTED, "it joins constants of which there are none");
     fv_status status = mark_reduced(im, x, joined);
     if (status != FV_OK)
         return status;
@@ -774,13 +775,13 @@ fv_status fv_onnx_fold(fv_onnx_import *im, bool *folded) {
         return FV_OK;
     *folded = true;
     if (call.count < needed)
-        return fv_onnx_wrong(im, "an input is missing");
+        return fv_fail(FV_FORMAT, "an input is missing");
     if (strcmp(op, "Range") == 0)
         for (size_t i = 0; i < 3; i++)
             if (call.in[i]->count != 1)
-                return fv_onnx_wrong(im, "its limits are no single numbers");
+                return fv_fail(FV_FORMAT, "its limits are no single numbers");
     fv_onnx_value *out = fv_onnx_out(im, 0);
-    fv_status status = out ? fold(im, &call) : fv_onnx_wrong(im, "it has no output");
+    fv_status status = out ? fold(im, &call) : fv_fail(FV_FORMAT, "it has no output");
     if (status == FV_OK) {
         out->kind = FV_VALUE_CONSTANT;
         out->constant = result;

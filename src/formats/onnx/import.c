@@ -111,7 +111,7 @@ static fv_status import_node(fv_onnx_import *im) {
     if (!fv_onnx_out(im, 0))
         return fv_fail(FV_FORMAT, "its first output is left out");
     if (fv_onnx_integer(im, "broadcast", 0) != 0)
-        return fv_onnx_refuse(im, "it broadcasts as operator sets up to 6 did");
+        return fv_fail(FV_UNSUPPORTED, "it broadcasts as operator sets up to 6 did");
     fv_status status = fv_onnx_fold(im, &done);
     if (status == FV_OK && !done)
         status = fv_onnx_find_pattern(im, &done);
@@ -119,11 +119,11 @@ static fv_status import_node(fv_onnx_import *im) {
         return status;
     const known_operator *found = find_operator(node);
     if (!found)
-        return fv_onnx_refuse(im, "there is no layer for this operator%s%.60s",
-                              node->domain[0] ? " of " : "", node->domain);
+        return fv_fail(FV_UNSUPPORTED, "there is no layer for this operator%s%.60s",
+                       node->domain[0] ? " of " : "", node->domain);
     if (node->input_count > found->inputs)
-        return fv_onnx_wrong(im, "it has %zu inputs, at most %zu are possible", node->input_count,
-                             found->inputs);
+        return fv_fail(FV_FORMAT, "it has %zu inputs, at most %zu are possible", node->input_count,
+                       found->inputs);
     return found->import(im);
 }
 

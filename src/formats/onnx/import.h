@@ -85,12 +85,8 @@ typedef struct fv_onnx_import {
 /* Imports a node: gives each output that is read a value. */
 typedef fv_status fv_onnx_operator(fv_onnx_import *im);
 
-/* Messages: FV_FORMAT and what contradicts itself or the operator's definition. */
-__attribute__((format(printf, 2, 3))) fv_status fv_onnx_wrong(const fv_onnx_import *im,
-                                                              const char *format, ...);
-/* FV_UNSUPPORTED and what of the node has no form here. */
-__attribute__((format(printf, 2, 3))) fv_status fv_onnx_refuse(const fv_onnx_import *im,
-                                                               const char *format, ...);
+/* Operators fail with FV_FORMAT where the node contradicts itself or the operator's definition, and
+ * with FV_UNSUPPORTED where it has no form here; import.c puts the node before the message. */
 
 /* ---- The node being imported ---------------------------------------------------------------- */
 
@@ -123,13 +119,13 @@ fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int
 /* The array that is the first input, and the first output. */
 fv_status fv_onnx_in_and_out(const fv_onnx_import *im, fv_onnx_value **in, fv_onnx_value **out);
 /* Axis in 0..rank-1 from one that may be counted from the end; -1 and a message: it is none. */
-int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank);
+int fv_onnx_axis(int64_t axis, int rank);
 
 /* ---- Constants (fold.c) ---------------------------------------------------------------- */
 
 double fv_onnx_number(const fv_onnx_constant *constant, size_t i);
 /* Refuses constants that were reckoned of what only a run would know. */
-fv_status fv_onnx_check_known(const fv_onnx_import *im, const fv_onnx_constant *constant);
+fv_status fv_onnx_check_known(const fv_onnx_constant *constant);
 /* As floats, which the caller frees; NULL with a message. */
 float *fv_onnx_floats(const fv_onnx_constant *constant);
 void fv_onnx_set_tensor(const fv_onnx_tensor *tensor, fv_onnx_value *value);
@@ -170,8 +166,7 @@ void fv_onnx_set_view(fv_onnx_value *value, const fv_onnx_value *in, const fv_on
 /* Other sizes (without the batch's); other axes. FV_SHAPE where they do not fit. */
 fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int rank,
                           const int64_t *sizes, fv_onnx_array *reshaped);
-fv_status fv_onnx_transpose(const fv_onnx_import *im, const fv_onnx_array *array, const int *axes,
-                            fv_onnx_array *transposed);
+fv_status fv_onnx_transpose(const fv_onnx_array *array, const int *axes, fv_onnx_array *transposed);
 
 /* ---- Layers of the draft (draft.c) ----------------------------------------------------- */
 

@@ -34,13 +34,13 @@ static fv_status check_constants(const fv_onnx_import *im, fv_activation activat
                                  double constant) {
     if (activation == FV_SELU && !(is_near(fv_onnx_float(im, "alpha", 1.67326319), 1.67326319) &&
                                    is_near(fv_onnx_float(im, "gamma", 1.05070102), 1.05070102)))
-        return fv_onnx_refuse(im, "its alpha or gamma is not that of the SELU paper");
+        return fv_fail(FV_UNSUPPORTED, "its alpha or gamma is not that of the SELU paper");
     if (activation != FV_HARD_SIGMOID)
         return FV_OK;
     double beta = fv_onnx_float(im, "beta", 0.5);
     if (beta != 0.5 || !(constant > 0))
-        return fv_onnx_refuse(im, "alpha is %g and beta %g, expected above 0 and 0.5", constant,
-                              beta);
+        return fv_fail(FV_UNSUPPORTED, "alpha is %g and beta %g, expected above 0 and 0.5",
+                       constant, beta);
     return FV_OK;
 }
 
@@ -71,7 +71,7 @@ fv_status fv_onnx_gelu(fv_onnx_import *im) {
     if (!x)
         return fv_error_status();
     if (!by_tanh && strcmp(how, "none") != 0)
-        return fv_onnx_wrong(im, "approximate is \"%.40s\", expected none or tanh", how);
+        return fv_fail(FV_FORMAT, "approximate is \"%.40s\", expected none or tanh", how);
     return fv_onnx_activate(im, x, by_tanh ? FV_GELU_TANH : FV_GELU, 0, fv_onnx_out(im, 0));
 }
 
@@ -83,7 +83,7 @@ static fv_status activate_scaled(fv_onnx_import *im, fv_onnx_value *x, fv_activa
     if (factor == 1)
         return fv_onnx_activate(im, x, activation, 0, out);
     if (!isfinite(before) || !isfinite(after) || before == 0 || after == 0)
-        return fv_onnx_refuse(im, "its alpha is 0, no number, or too large");
+        return fv_fail(FV_UNSUPPORTED, "its alpha is 0, no number, or too large");
     fv_status status = fv_onnx_scale(im, x, factor, &inner);
     if (status == FV_OK)
         status = fv_onnx_activate(im, &inner, activation, 0, &outer);
@@ -103,7 +103,7 @@ fv_status fv_onnx_celu(fv_onnx_import *im) {
     if (!x)
         return fv_error_status();
     if (!(alpha > 0))
-        return fv_onnx_refuse(im, "its alpha is %g, expected a number above 0", alpha);
+        return fv_fail(FV_UNSUPPORTED, "its alpha is %g, expected a number above 0", alpha);
     return activate_scaled(im, x, FV_ELU, 1 / alpha);
 }
 
@@ -129,8 +129,8 @@ fv_status fv_onnx_prelu(fv_onnx_import *im) {
     const fv_prelu_options options = {.shared = slope->count == 1};
     int axis = axis_of(slope, &x->array);
     if (!options.shared && axis == 0)
-        return fv_onnx_refuse(im, "its %zu slopes are neither one nor one for each channel",
-                              slope->count);
+        return fv_fail(FV_UNSUPPORTED, "its %zu slopes are neither one nor one for each channel",
+                       slope->count);
     if (!options.shared && !fv_onnx_has_channels(im, &x->array, axis))
         return fv_onnx_add_on_axis(im, x, axis, "prelu", &options, slope, NULL, out);
     fv_status status = fv_onnx_add1(im, "prelu", x->array.layer, &options, &layer);
@@ -157,7 +157,7 @@ static fv_status find_bounds(const fv_onnx_import *im, double *low, double *high
     if (status == FV_OK)
         status = fv_onnx_scalar(im, "max", 2, INFINITY, high);
     if (status == FV_OK && (isnan(*low) || isnan(*high)))
-        return fv_onnx_refuse(im, "a bound is no number");
+        return fv_fail(FV_UNSUPPORTED, "a bound is no number");
     return status;
 }
 
@@ -190,8 +190,9 @@ static fv_status activate_sample(fv_onnx_import *im, fv_onnx_value *x, fv_activa
     fv_onnx_value vector = fv_onnx_between();
     fv_tensor layer;
     if (fv_onnx_sample(&x->array) < 1)
-        return fv_onnx_refuse(im, "the sizes of its input vary (give the input fixed sizes: --set "
-                                  "NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED,
+                       "the sizes of its input vary (give the input fixed sizes: --set "
+                       "NAME=SIZE)");
     fv_status status = fv_onnx_vector(im, &x->array, &layer);
     if (status != FV_OK)
         return status;
@@ -224,15 +225,15 @@ fv_status fv_onnx_softmax(fv_onnx_import *im) {
     fv_activation activation =
         strcmp(im->node->op, "LogSoftmax") == 0 ? FV_LOG_SOFTMAX : FV_SOFTMAX;
     int axis =
-        !x ? -1 : fv_onnx_axis(im, fv_onnx_integer(im, "axis", all_behind ? 1 : -1), x->array.rank);
+        !x ? -1 : fv_onnx_axis(fv_onnx_integer(im, "axis", all_behind ? 1 : -1), x->array.rank);
     if (axis < 0)
         return fv_error_status();
     if (axis == 0)
-        return fv_onnx_refuse(im, "it works over the batch");
+        return fv_fail(FV_UNSUPPORTED, "it works over the batch");
     for (int behind = axis + 1; behind < x->array.rank; behind++)
         alone = alone && fv_onnx_size(&x->array, behind) == 1;
     if (alone || !all_behind)
         return activate_axis(im, x, activation, axis);
     return axis == 1 ? activate_sample(im, x, activation)
-                     : fv_onnx_refuse(im, "it works over several axes, and not over all");
+                     : fv_fail(FV_UNSUPPORTED, "it works over several axes, and not over all");
 }

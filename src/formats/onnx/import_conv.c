@@ -18,11 +18,11 @@ static fv_status numbers_of(const fv_onnx_import *im, const char *name, int coun
     if (status != FV_OK || found < 0)
         return status;
     if (found != count)
-        return fv_onnx_wrong(im, "%s has %d numbers, expected %d", name, found, count);
+        return fv_fail(FV_FORMAT, "%s has %d numbers, expected %d", name, found, count);
     for (int i = 0; i < count; i++) {
         if (list[i] < low || list[i] > INT_MAX / 4)
-            return fv_onnx_wrong(im, "%s has the number %lld, expected %d or more", name,
-                                 (long long)list[i], low);
+            return fv_fail(FV_FORMAT, "%s has the number %lld, expected %d or more", name,
+                           (long long)list[i], low);
         to[i] = (int)list[i];
     }
     return FV_OK;
@@ -37,10 +37,10 @@ static fv_status padding_of(const fv_onnx_import *im, fv_padding *padding) {
             *padding = meanings[i];
             return FV_OK;
         }
-    return fv_onnx_wrong(im,
-                         "auto_pad is \"%.40s\", expected NOTSET, VALID, SAME_UPPER or "
-                         "SAME_LOWER",
-                         word);
+    return fv_fail(FV_FORMAT,
+                   "auto_pad is \"%.40s\", expected NOTSET, VALID, SAME_UPPER or "
+                   "SAME_LOWER",
+                   word);
 }
 
 void fv_onnx_shorten(int sizes[3], int rank, int fallback) {
@@ -56,7 +56,7 @@ fv_status fv_onnx_read_window(const fv_onnx_import *im, int rank, fv_onnx_window
     int pads[6] = {0};
     *w = (fv_onnx_window){0};
     if (rank < 1 || rank > 3)
-        return fv_onnx_wrong(im, "its input has %d spatial axes, expected 1 to 3", rank);
+        return fv_fail(FV_FORMAT, "its input has %d spatial axes, expected 1 to 3", rank);
     for (int i = 0; i < rank; i++)
         w->stride[i] = w->dilation[i] = 1;
     fv_status status = numbers_of(im, "kernel_shape", rank, 1, w->kernel);
@@ -86,12 +86,12 @@ static fv_status kernel_window(const fv_onnx_import *im, const fv_onnx_value *x,
     if (status != FV_OK)
         return status;
     if (weight->rank != rank + 2)
-        return fv_onnx_wrong(im, "its weights have %d axes, expected %d", weight->rank, rank + 2);
+        return fv_fail(FV_FORMAT, "its weights have %d axes, expected %d", weight->rank, rank + 2);
     for (int i = 0; i < rank; i++) {
         int64_t cells = weight->size[2 + i];
         if (cells < 1 || cells > INT_MAX / 4 || (w->kernel[i] > 0 && w->kernel[i] != cells))
-            return fv_onnx_wrong(im, "kernel_shape and its weights disagree, or the kernel is "
-                                     "empty");
+            return fv_fail(FV_FORMAT, "kernel_shape and its weights disagree, or the kernel is "
+                                      "empty");
         w->kernel[i] = (int)cells;
     }
     fv_onnx_shorten(w->stride, rank, 1);
@@ -110,8 +110,8 @@ static const fv_onnx_constant *bias_of(const fv_onnx_import *im, int64_t outputs
     if (fv_onnx_in(im, 2) && !bias)
         *status = fv_error_status();
     else if (!is_bias(bias, outputs))
-        *status = fv_onnx_wrong(im, "its bias has %zu numbers, expected %lld", bias->count,
-                                (long long)outputs);
+        *status = fv_fail(FV_FORMAT, "its bias has %zu numbers, expected %lld", bias->count,
+                          (long long)outputs);
     return bias;
 }
 
@@ -163,10 +163,10 @@ fv_status fv_onnx_conv(fv_onnx_import *im) {
             groups = fv_onnx_integer(im, "group", 1);
     if (groups < 1 || groups > channels || channels % groups != 0 || filters < 1 ||
         filters > INT_MAX || filters % groups != 0 || weight->size[1] != channels / groups)
-        return fv_onnx_wrong(im,
-                             "its weights are for %lld channels in %lld groups, and its input "
-                             "has %lld",
-                             (long long)weight->size[1], (long long)groups, (long long)channels);
+        return fv_fail(FV_FORMAT,
+                       "its weights are for %lld channels in %lld groups, and its input "
+                       "has %lld",
+                       (long long)weight->size[1], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters, &status);
     if (status == FV_OK && groups == channels && channels > 1)
         status = add_depthwise(im, &w, x, filters / channels, bias, &layer);
@@ -188,13 +188,13 @@ static fv_status fit_output(const fv_onnx_import *im, const fv_shape *input, fv_
         return status;
     for (int i = 0; i < input->rank; i++) {
         if (input->size[i] == FV_ANY && wanted[i] > 0)
-            return fv_onnx_refuse(im, "output_shape for an input whose size varies");
+            return fv_fail(FV_UNSUPPORTED, "output_shape for an input whose size varies");
         int64_t n = input->size[i], stride = fv_size_at(w->stride, i, 1);
         int64_t size = wanted[i] > 0 ? wanted[i] : n * stride;
         int64_t total = stride * (n - 1) + output_pad[i] +
                         (int64_t)fv_size_at(w->dilation, i, 1) * (w->kernel[i] - 1) + 1 - size;
         if (total > INT_MAX || total < -INT_MAX)
-            return fv_onnx_refuse(im, "its sizes are too large");
+            return fv_fail(FV_UNSUPPORTED, "its sizes are too large");
         output_pad[i] += total < 0 ? (int)-total : 0;
         int cut = total > 0 ? (int)total : 0;
         w->pad[i][0] = upper ? cut / 2 : cut - cut / 2;
@@ -223,10 +223,10 @@ fv_status fv_onnx_conv_transpose(fv_onnx_import *im) {
             filters = weight->size[1];
     if (weight->size[0] != channels || groups < 1 || channels % groups != 0 || filters < 1 ||
         filters > INT_MAX / groups)
-        return fv_onnx_wrong(im,
-                             "its weights are for %lld channels in %lld groups, and its input "
-                             "has %lld",
-                             (long long)weight->size[0], (long long)groups, (long long)channels);
+        return fv_fail(FV_FORMAT,
+                       "its weights are for %lld channels in %lld groups, and its input "
+                       "has %lld",
+                       (long long)weight->size[0], (long long)groups, (long long)channels);
     const fv_onnx_constant *bias = bias_of(im, filters * groups, &status);
     fv_conv_transpose_options o = {.filters = (int)(filters * groups),
                                    .groups = groups > 1 ? (int)groups : 0,
@@ -259,8 +259,8 @@ static fv_status find_matrix(const fv_onnx_import *im, bool transposed, double f
         return fv_error_status();
     if (m->constant->rank != 2 || m->constant->count == 0 || m->constant->size[0] > INT_MAX ||
         m->constant->size[1] > INT_MAX)
-        return fv_onnx_wrong(im, "its second input is no matrix (it has %d axes)",
-                             m->constant->rank);
+        return fv_fail(FV_FORMAT, "its second input is no matrix (it has %d axes)",
+                       m->constant->rank);
     m->inputs = (size_t)m->constant->size[transposed];
     m->outputs = (size_t)m->constant->size[!transposed];
     return FV_OK;
@@ -304,12 +304,12 @@ static fv_status give_matrix(fv_onnx_import *im, fv_tensor layer, const matrix *
 }
 
 /* What is added to a product: numbers that broadcast to one for each output, times a factor. */
-static fv_status check_added(const fv_onnx_import *im, const fv_onnx_constant *c, size_t outputs) {
+static fv_status check_added(const fv_onnx_constant *c, size_t outputs) {
     bool last = c->count == 1 || (c->rank > 0 && c->size[c->rank - 1] == (int64_t)c->count);
     if (last && (c->count == 1 || c->count == outputs))
         return FV_OK;
-    return fv_onnx_wrong(im, "what it adds has %zu numbers, expected one for each of %zu outputs",
-                         c->count, outputs);
+    return fv_fail(FV_FORMAT, "what it adds has %zu numbers, expected one for each of %zu outputs",
+                   c->count, outputs);
 }
 
 static fv_status give_added(fv_onnx_import *im, fv_tensor layer, const fv_onnx_constant *c,
@@ -330,8 +330,8 @@ static fv_status add_dense(fv_onnx_import *im, const fv_onnx_value *in, const ma
     size_t *columns = NULL;
     fv_status status = fv_onnx_vector(im, &in->array, &x);
     if (status == FV_OK && (size_t)fv_onnx_shape(im, x)->channels != m->inputs)
-        status = fv_onnx_wrong(im, "its matrix is for %zu values, and its input has %d", m->inputs,
-                               fv_onnx_shape(im, x)->channels);
+        status = fv_fail(FV_FORMAT, "its matrix is for %zu values, and its input has %d", m->inputs,
+                         fv_onnx_shape(im, x)->channels);
     if (status == FV_OK)
         status = (columns = fv_alloc(m->inputs, sizeof *columns)) ? FV_OK : FV_MEMORY;
     if (status == FV_OK) {
@@ -355,18 +355,19 @@ fv_status fv_onnx_gemm(fv_onnx_import *im) {
     if (!in)
         return fv_error_status();
     if (in->array.rank != 2 || fv_onnx_integer(im, "transA", 0) != 0)
-        return fv_onnx_refuse(im, "its first input is transposed, or has %d axes instead of two",
-                              in->array.rank);
+        return fv_fail(FV_UNSUPPORTED,
+                       "its first input is transposed, or has %d axes instead of two",
+                       in->array.rank);
     double alpha = fv_onnx_float(im, "alpha", 1), beta = fv_onnx_float(im, "beta", 1);
     if (!isfinite(alpha) || !isfinite(beta))
-        return fv_onnx_wrong(im, "alpha or beta is no number");
+        return fv_fail(FV_FORMAT, "alpha or beta is no number");
     fv_status status = find_matrix(im, fv_onnx_integer(im, "transB", 0) != 0, alpha, &m);
     if (status != FV_OK)
         return status;
     if (!fv_onnx_in(im, 2))
         return add_dense(im, in, &m, NULL, 1);
     const fv_onnx_constant *c = fv_onnx_in_constant(im, 2);
-    status = c ? check_added(im, c, m.outputs) : fv_error_status();
+    status = c ? check_added(c, m.outputs) : fv_error_status();
     return status == FV_OK ? add_dense(im, in, &m, c, beta) : status;
 }
 
@@ -377,8 +378,8 @@ static fv_status multiply_last(fv_onnx_import *im, const fv_onnx_value *in, cons
     fv_onnx_window w = {.kernel = {1}};
     fv_status status = fv_onnx_arrange_last(im, &in->array, rank - 1, axes, &count, &x);
     if (status == FV_OK && (size_t)fv_onnx_shape(im, x)->channels != m->inputs)
-        status = fv_onnx_wrong(im, "its matrix has %zu rows, and its input's last axis %d",
-                               m->inputs, fv_onnx_shape(im, x)->channels);
+        status = fv_fail(FV_FORMAT, "its matrix has %zu rows, and its input's last axis %d",
+                         m->inputs, fv_onnx_shape(im, x)->channels);
     if (status == FV_OK)
         status = add_conv(im, &w, x, (int64_t)m->outputs, 1, false, &layer);
     if (status == FV_OK)
@@ -392,11 +393,11 @@ fv_status fv_onnx_matmul(fv_onnx_import *im) {
     fv_onnx_value *in = fv_onnx_in_array(im, 0);
     const fv_onnx_constant *second = in ? fv_onnx_in_constant(im, 1) : NULL;
     if (second && second->rank != 2)
-        return fv_onnx_refuse(im, "its second input has %d axes, expected 2", second->rank);
+        return fv_fail(FV_UNSUPPORTED, "its second input has %d axes, expected 2", second->rank);
     fv_status status = second ? find_matrix(im, false, 1, &m) : fv_error_status();
     if (status != FV_OK)
         return status;
     if (in->array.rank < 2)
-        return fv_onnx_wrong(im, "its first input has the batch's axis only");
+        return fv_fail(FV_FORMAT, "its first input has the batch's axis only");
     return in->array.rank == 2 ? add_dense(im, in, &m, NULL, 1) : multiply_last(im, in, &m);
 }

@@ -54,18 +54,18 @@ typedef struct pair {
     int axis;                    /* that the other has alone; 0: both have all */
 } pair;
 
-static fv_status find_pair(const fv_onnx_import *im, const fv_onnx_array *a, const fv_onnx_array *b,
-                           pair *p) {
+static fv_status find_pair(const fv_onnx_array *a, const fv_onnx_array *b, pair *p) {
     if (a->rank != b->rank)
-        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", a->rank,
-                             b->rank);
+        return fv_fail(FV_FORMAT, "its inputs have %d and %d axes, expected as many", a->rank,
+                       b->rank);
     int axis_a = only_axis(a), axis_b = only_axis(b);
     p->larger = axis_a > 0 ? b : a;
     p->axis = axis_a > 0 && axis_b < 0 ? axis_a : axis_b > 0 && axis_a < 0 ? axis_b : 0;
     for (int axis = 1; axis < a->rank; axis++)
         if ((p->axis == 0 || axis == p->axis) && fv_onnx_size(a, axis) != fv_onnx_size(b, axis))
-            return fv_onnx_refuse(im, "its inputs have different sizes; they must be equal, or one "
-                                      "have as many channels and one place");
+            return fv_fail(FV_UNSUPPORTED,
+                           "its inputs have different sizes; they must be equal, or one "
+                           "have as many channels and one place");
     return FV_OK;
 }
 
@@ -92,7 +92,7 @@ static fv_status join(fv_onnx_import *im, const char *type, fv_onnx_value *a, fv
             fv_onnx_set_like(out, a, layer);
         return status;
     }
-    fv_status status = find_pair(im, &a->array, &b->array, &p);
+    fv_status status = find_pair(&a->array, &b->array, &p);
     if (status != FV_OK)
         return status;
     count = fv_onnx_axes_as_is(p.larger, axes);
@@ -272,8 +272,8 @@ static fv_status by_places(fv_onnx_import *im, const char *type, const fv_onnx_v
     int axes[FV_ONNX_RANK], count = fv_onnx_axes_as_is(a, axes);
     fv_tensor layer;
     if (fv_onnx_sample(a) < 1)
-        return fv_onnx_refuse(im, "constants for places of an input whose size varies, or is "
-                                  "beyond 2^31 (give the input fixed sizes: --set NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED, "constants for places of an input whose size varies, or is "
+                                       "beyond 2^31 (give the input fixed sizes: --set NAME=SIZE)");
     fv_status status = fv_onnx_check_count(im, (size_t)fv_onnx_sample(a));
     if (status == FV_OK)
         status = fv_onnx_arrange(im, a, count, axes, &layer);
@@ -287,15 +287,15 @@ static fv_status by_places(fv_onnx_import *im, const char *type, const fv_onnx_v
 typedef enum use { AS_THEY_ARE, NEGATED, INVERTED } use;
 
 /* They, which the caller frees; NULL with a message. */
-static float *numbers_of(const fv_onnx_import *im, const fv_onnx_constant *c, use how) {
-    if (fv_onnx_check_known(im, c) != FV_OK)
+static float *numbers_of(const fv_onnx_constant *c, use how) {
+    if (fv_onnx_check_known(c) != FV_OK)
         return NULL;
     float *numbers = fv_alloc(c->count, sizeof *numbers);
     for (size_t i = 0; numbers && i < c->count; i++) {
         double number = fv_onnx_number(c, i);
         if (how == INVERTED && number == 0) {
             fv_free(numbers);
-            fv_onnx_refuse(im, "it divides by 0");
+            fv_fail(FV_UNSUPPORTED, "it divides by 0");
             return NULL;
         }
         numbers[i] = (float)(how == NEGATED ? -number : how == INVERTED ? 1 / number : number);
@@ -310,12 +310,12 @@ static fv_status with_constants(fv_onnx_import *im, const char *type, fv_onnx_va
     meeting m = meet(im, c, &x->array, &axis);
     bool multiply = strcmp(type, "multiply") == 0, compare = strcmp(type, "maximum") == 0;
     if (c->kind != FV_NUMBER_FLOAT)
-        return fv_onnx_wrong(im, "its constants are whole numbers, its input has floats");
+        return fv_fail(FV_FORMAT, "its constants are whole numbers, its input has floats");
     if (m == NO_MEETING)
-        return fv_onnx_refuse(im,
-                              "its constants have other sizes than a sample (one for each of the "
-                              "batch, or larger)");
-    float *numbers = numbers_of(im, c, how);
+        return fv_fail(FV_UNSUPPORTED,
+                       "its constants have other sizes than a sample (one for each of the "
+                       "batch, or larger)");
+    float *numbers = numbers_of(c, how);
     if (!numbers)
         return fv_error_status();
     fv_status status = m == PLACES           ? by_places(im, type, x, c, numbers, out)
@@ -338,7 +338,7 @@ static fv_status operands(fv_onnx_import *im, fv_onnx_value **a, fv_onnx_value *
     *constant = NULL;
     *first = false;
     if (!*a || !*b)
-        return fv_onnx_wrong(im, "it needs two inputs");
+        return fv_fail(FV_FORMAT, "it needs two inputs");
     if ((*a)->kind == FV_VALUE_CONSTANT) {
         *constant = &(*a)->constant;
         *a = *b;
@@ -358,15 +358,15 @@ static fv_status join_all(fv_onnx_import *im, const char *type, fv_onnx_value *o
     fv_onnx_value *so_far = fv_onnx_in(im, 0), between[2] = {fv_onnx_between(), fv_onnx_between()};
     size_t count = im->node->input_count;
     if (!so_far)
-        return fv_onnx_wrong(im, "its first input is missing");
+        return fv_fail(FV_FORMAT, "its first input is missing");
     if (count == 1)
         fv_onnx_set_like(out, so_far, so_far->array.layer);
     for (size_t i = 1; i < count; i++) {
         fv_onnx_value *next = fv_onnx_in(im, i), *to = i + 1 == count ? out : &between[i % 2];
         if (!next)
-            return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
+            return fv_fail(FV_FORMAT, "its input %zu is missing", i + 1);
         fv_status status = next->kind == FV_VALUE_CONSTANT && so_far->kind == FV_VALUE_CONSTANT
-                               ? fv_onnx_refuse(im, "several constants before an array")
+                               ? fv_fail(FV_UNSUPPORTED, "several constants before an array")
                            : next->kind == FV_VALUE_CONSTANT
                                ? with_constants(im, type, so_far, &next->constant, AS_THEY_ARE, to)
                            : so_far->kind == FV_VALUE_CONSTANT
@@ -419,7 +419,7 @@ fv_status fv_onnx_divide(fv_onnx_import *im) {
     if (status != FV_OK)
         return status;
     if (!constant || first)
-        return fv_onnx_refuse(im, "it divides by what the net reckons");
+        return fv_fail(FV_UNSUPPORTED, "it divides by what the net reckons");
     return with_constants(im, "multiply", a, constant, INVERTED, fv_onnx_out(im, 0));
 }
 
@@ -433,7 +433,7 @@ fv_status fv_onnx_minimum(fv_onnx_import *im) {
     const fv_onnx_constant *constant;
     bool first;
     if (im->node->input_count != 2)
-        return fv_onnx_refuse(im, "it has %zu inputs, expected 2", im->node->input_count);
+        return fv_fail(FV_UNSUPPORTED, "it has %zu inputs, expected 2", im->node->input_count);
     fv_status status = operands(im, &a, &b, &constant, &first);
     if (status == FV_OK)
         status = negate(im, a, &x);
@@ -469,7 +469,7 @@ fv_status fv_onnx_power(fv_onnx_import *im) {
         return fv_error_status();
     double n = exponent->count == 1 ? fv_onnx_number(exponent, 0) : 0;
     if (n != 1 && n != 2 && n != 3 && n != 4)
-        return fv_onnx_refuse(im, "its exponent is none of the numbers 1, 2, 3 and 4");
+        return fv_fail(FV_UNSUPPORTED, "its exponent is none of the numbers 1, 2, 3 and 4");
     held = product = *x;
     held.readers = 2;
     fv_status status = FV_OK;

@@ -54,8 +54,8 @@ static const fv_onnx_constant *constants(const fv_onnx_import *im, size_t i, int
     const fv_onnx_constant *c = fv_onnx_in_constant(im, i);
     if (!c || (count > 0 && c->count == (size_t)count))
         return c;
-    fv_onnx_wrong(im, "its input %zu has %zu numbers, expected %lld", i + 1, c->count,
-                  (long long)count);
+    fv_fail(FV_FORMAT, "its input %zu has %zu numbers, expected %lld", i + 1, c->count,
+            (long long)count);
     return NULL;
 }
 
@@ -70,11 +70,11 @@ static bool is_filler(const fv_onnx_import *im, size_t i, double value) {
 }
 
 /* Size of axis 1, the channels; -1 and a message: there is none, or it varies. */
-static int channels_of(const fv_onnx_import *im, const fv_onnx_array *a) {
+static int channels_of(const fv_onnx_array *a) {
     int channels = a->rank >= 2 ? fv_onnx_size(a, 1) : 0;
     if (channels >= 1)
         return channels;
-    fv_onnx_refuse(im, "its input has no channels, or their number varies");
+    fv_fail(FV_UNSUPPORTED, "its input has no channels, or their number varies");
     return -1;
 }
 
@@ -83,9 +83,9 @@ static fv_status check_outputs(const fv_onnx_import *im) {
     for (size_t i = 1; i < im->node->output_count; i++) {
         const fv_onnx_value *out = fv_onnx_out(im, i);
         if (out && out->readers > 0)
-            return fv_onnx_refuse(im, "its output %zu is read", i + 1);
+            return fv_fail(FV_UNSUPPORTED, "its output %zu is read", i + 1);
     }
-    return fv_onnx_out(im, 0) ? FV_OK : fv_onnx_wrong(im, "it has no output");
+    return fv_onnx_out(im, 0) ? FV_OK : fv_fail(FV_FORMAT, "it has no output");
 }
 
 /* ---- By statistics that are fixed ----------------------------------------------------------- */
@@ -132,13 +132,13 @@ static fv_status add_batch_norm(fv_onnx_import *im, const fv_onnx_value *x, cons
 
 fv_status fv_onnx_batch_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0);
-    int channels = x ? channels_of(im, &x->array) : -1;
+    int channels = x ? channels_of(&x->array) : -1;
     const fv_onnx_constant *c[4];
     bool joined = false;
     if (channels < 0 || check_outputs(im) != FV_OK)
         return fv_error_status();
     if (fv_onnx_integer(im, "training_mode", 0) != 0 || fv_onnx_integer(im, "spatial", 1) == 0)
-        return fv_onnx_refuse(im, "it works by the statistics of the batch, or of each place");
+        return fv_fail(FV_UNSUPPORTED, "it works by the statistics of the batch, or of each place");
     for (size_t i = 0; i < 4; i++)
         if (!(c[i] = constants(im, 1 + i, channels)))
             return fv_error_status();
@@ -162,8 +162,8 @@ static fv_status give_spread(fv_onnx_import *im, fv_tensor layer, const char *na
     enum { MOST = 1 << 24 }; /* so that a small file does not fill the memory */
     size_t channels = (size_t)fv_onnx_shape(im, layer)->channels, each = channels / c->count;
     if (channels > MOST)
-        return fv_onnx_refuse(im, "its input has %zu channels, at most %d are possible", channels,
-                              MOST);
+        return fv_fail(FV_UNSUPPORTED, "its input has %zu channels, at most %d are possible",
+                       channels, MOST);
     float *values = fv_alloc(channels, sizeof *values);
     for (size_t i = 0; values && i < channels; i++)
         values[i] = (float)fv_onnx_number(c, i / each);
@@ -222,7 +222,7 @@ static bool are_groups(const fv_onnx_import *im, const fv_onnx_array *a) {
 /* A group norm is written as the instance norm of a Reshape to N, groups, all others. */
 fv_status fv_onnx_instance_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0), *out = fv_onnx_out(im, 0);
-    int channels = x ? channels_of(im, &x->array) : -1;
+    int channels = x ? channels_of(&x->array) : -1;
     const fv_onnx_constant *scale = channels > 0 ? constants(im, 1, channels) : NULL;
     const fv_onnx_constant *bias = scale ? constants(im, 2, channels) : NULL;
     if (!bias || check_outputs(im) != FV_OK)
@@ -241,13 +241,13 @@ fv_status fv_onnx_instance_norm(fv_onnx_import *im) {
 /* Operator set 18 has a scale and a bias for each group, 21 for each channel. */
 fv_status fv_onnx_group_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0), moved = fv_onnx_between();
-    int channels = x ? channels_of(im, &x->array) : -1;
+    int channels = x ? channels_of(&x->array) : -1;
     int64_t groups = fv_onnx_integer(im, "num_groups", 0);
     if (channels < 0)
         return fv_error_status();
     if (groups < 1 || groups > channels || channels % groups != 0)
-        return fv_onnx_wrong(im, "its %lld groups do not divide its %d channels", (long long)groups,
-                             channels);
+        return fv_fail(FV_FORMAT, "its %lld groups do not divide its %d channels",
+                       (long long)groups, channels);
     int64_t count = im->model->opset < 21 ? groups : channels;
     const fv_onnx_constant *scale = constants(im, 1, count);
     const fv_onnx_constant *bias = scale ? constants(im, 2, count) : NULL;
@@ -317,21 +317,21 @@ static fv_status normalize_joined(fv_onnx_import *im, const fv_onnx_value *x, in
 }
 
 /* The product of the sizes from that axis on; -1 and a message: one varies, or it is too large. */
-static int64_t values_from(const fv_onnx_import *im, const fv_onnx_array *a, int axis) {
+static int64_t values_from(const fv_onnx_array *a, int axis) {
     int64_t values = 1;
     for (int i = axis; i < a->rank && values > 0 && values <= INT32_MAX; i++)
         values *= fv_onnx_size(a, i);
     if (axis > 0 && values > 0 && values <= INT32_MAX)
         return values;
-    fv_onnx_refuse(im, "it works over the batch, or over an axis whose size varies");
+    fv_fail(FV_UNSUPPORTED, "it works over the batch, or over an axis whose size varies");
     return -1;
 }
 
 fv_status fv_onnx_layer_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0), *out = fv_onnx_out(im, 0);
     fv_layer_norm_options options = {.formula = FV_ONNX, .epsilon = epsilon_of(im)};
-    int axis = x ? fv_onnx_axis(im, fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
-    int64_t values = axis >= 0 ? values_from(im, &x->array, axis) : -1;
+    int axis = x ? fv_onnx_axis(fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
+    int64_t values = axis >= 0 ? values_from(&x->array, axis) : -1;
     const fv_onnx_constant *scale = values > 0 ? constants(im, 1, values) : NULL, *bias = NULL;
     if (!scale || check_outputs(im) != FV_OK)
         return fv_error_status();
@@ -350,13 +350,13 @@ fv_status fv_onnx_layer_norm(fv_onnx_import *im) {
 fv_status fv_onnx_rms_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0);
     fv_rms_norm_options options = {.epsilon = epsilon_of(im)};
-    int axis = x ? fv_onnx_axis(im, fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
-    int64_t values = axis >= 0 ? values_from(im, &x->array, axis) : -1;
+    int axis = x ? fv_onnx_axis(fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
+    int64_t values = axis >= 0 ? values_from(&x->array, axis) : -1;
     const fv_onnx_constant *scale = values > 0 ? constants(im, 1, values) : NULL;
     if (!scale)
         return fv_error_status();
     if (axis != x->array.rank - 1)
-        return fv_onnx_refuse(im, "it works over several axes");
+        return fv_fail(FV_UNSUPPORTED, "it works over several axes");
     return fv_onnx_add_on_axis(im, x, axis, "rms_norm", &options, scale, NULL, fv_onnx_out(im, 0));
 }
 
@@ -364,11 +364,12 @@ fv_status fv_onnx_rms_norm(fv_onnx_import *im) {
 fv_status fv_onnx_lp_norm(fv_onnx_import *im) {
     fv_onnx_value *x = fv_onnx_in_array(im, 0);
     const fv_l2_normalize_options options = {.epsilon = 1e-37};
-    int axis = x ? fv_onnx_axis(im, fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
+    int axis = x ? fv_onnx_axis(fv_onnx_integer(im, "axis", -1), x->array.rank) : -1;
     if (axis < 0)
         return fv_error_status();
     if (axis == 0 || fv_onnx_integer(im, "p", 2) != 2)
-        return fv_onnx_refuse(im, "it works over the batch, or by another norm than the 2-norm");
+        return fv_fail(FV_UNSUPPORTED,
+                       "it works over the batch, or by another norm than the 2-norm");
     return fv_onnx_add_on_axis(im, x, axis, "l2_normalize", &options, NULL, NULL,
                                fv_onnx_out(im, 0));
 }
@@ -386,11 +387,11 @@ fv_status fv_onnx_lrn(fv_onnx_import *im) {
     if (!x)
         return fv_error_status();
     if (size < 1 || size > INT32_MAX)
-        return fv_onnx_wrong(im, "its size is %lld", (long long)size);
+        return fv_fail(FV_FORMAT, "its size is %lld", (long long)size);
     if (options.alpha == 0 || options.beta == 0 || options.k == 0)
-        return fv_onnx_refuse(im, "its alpha, beta or bias is 0");
+        return fv_fail(FV_UNSUPPORTED, "its alpha, beta or bias is 0");
     options.size = (int)size;
-    return channels_of(im, &x->array) < 0
+    return channels_of(&x->array) < 0
                ? fv_error_status()
                : fv_onnx_add_on_channels(im, x, "lrn", &options, fv_onnx_out(im, 0));
 }

@@ -19,7 +19,7 @@ typedef struct laid {
 static fv_status lay(fv_onnx_import *im, const fv_onnx_array *a, bool standard, laid *l) {
     l->rank = a->rank;
     if (a->rank < 2)
-        return fv_onnx_refuse(im, "its input has no axes but the batch's");
+        return fv_fail(FV_UNSUPPORTED, "its input has no axes but the batch's");
     l->count = standard ? fv_onnx_standard_axes(a->rank, l->axes) : fv_onnx_axes_as_is(a, l->axes);
     return fv_onnx_arrange(im, a, l->count, l->axes, &l->layer);
 }
@@ -96,8 +96,8 @@ static fv_status take_steps(fv_onnx_import *im, laid *l, const part *parts) {
         steps = steps || o.stride[i] > 1;
     }
     if (parts[l->axes[l->count - 1]].step > 1)
-        return fv_onnx_refuse(im, "it takes every %d values of the channels",
-                              parts[l->axes[l->count - 1]].step);
+        return fv_fail(FV_UNSUPPORTED, "it takes every %d values of the channels",
+                       parts[l->axes[l->count - 1]].step);
     return steps ? fv_onnx_add1(im, "maxpool", l->layer, &o, &l->layer) : FV_OK;
 }
 
@@ -136,19 +136,18 @@ static part stretch(const fv_onnx_array *a, int axis, int begin, int end) {
 
 /* ---- Slice ---------------------------------------------------------------------------------- */
 
-static fv_status refuse_empty(const fv_onnx_import *im, int axis) {
-    return fv_onnx_wrong(im, "it takes nothing of axis %d", axis);
+static fv_status refuse_empty(int axis) {
+    return fv_fail(FV_FORMAT, "it takes nothing of axis %d", axis);
 }
 
-static fv_status part_of_known(const fv_onnx_import *im, int axis, int size, int64_t begin,
-                               int64_t end, int step, part *p) {
+static fv_status part_of_known(int axis, int size, int64_t begin, int64_t end, int step, part *p) {
     bool to_last = end > size, from_end = end < 0;
     begin += begin < 0 ? size : 0;
     end += end < 0 ? size : 0;
     begin = begin < 0 ? 0 : begin;
     end = end > size ? size : end;
     if (begin >= end)
-        return refuse_empty(im, axis);
+        return refuse_empty(axis);
     if (end - begin <= step) { /* one cell */
         to_last = to_last && end == begin + 1;
         end = begin + 1;
@@ -158,16 +157,15 @@ static fv_status part_of_known(const fv_onnx_import *im, int axis, int size, int
     return FV_OK;
 }
 
-static fv_status part_of_varying(const fv_onnx_import *im, int axis, int64_t begin, int64_t end,
-                                 int step, part *p) {
+static fv_status part_of_varying(int axis, int64_t begin, int64_t end, int step, part *p) {
     bool to_last = end >= INT_MAX;
     if (begin < 0 || begin > INT_MAX || end < -INT_MAX)
-        return fv_onnx_refuse(im,
-                              "it counts from the end of axis %d, whose size varies (give the "
-                              "input fixed sizes: --set NAME=SIZE)",
-                              axis);
+        return fv_fail(FV_UNSUPPORTED,
+                       "it counts from the end of axis %d, whose size varies (give the "
+                       "input fixed sizes: --set NAME=SIZE)",
+                       axis);
     if (end >= 0 && end <= begin)
-        return refuse_empty(im, axis);
+        return refuse_empty(axis);
     *p = (part){.begin = (int)begin,
                 .end = to_last || end < 0 ? 0 : (int)end,
                 .after = to_last   ? 0
@@ -183,12 +181,12 @@ static fv_status find_part(const fv_onnx_import *im, const fv_onnx_array *a, int
     if (axis == 0)
         return begin == 0 && step == 1 && (end >= INT_MAX || fv_onnx_is_batch(im, (double)end))
                    ? FV_OK
-                   : fv_onnx_refuse(im, "it takes a part of the batch");
+                   : fv_fail(FV_UNSUPPORTED, "it takes a part of the batch");
     if (step < 0)
-        return fv_onnx_refuse(im, "it takes axis %d backwards", axis);
+        return fv_fail(FV_UNSUPPORTED, "it takes axis %d backwards", axis);
     int size = fv_onnx_size(a, axis);
-    return size == FV_ANY ? part_of_varying(im, axis, begin, end, (int)step, p)
-                          : part_of_known(im, axis, size, begin, end, (int)step, p);
+    return size == FV_ANY ? part_of_varying(axis, begin, end, (int)step, p)
+                          : part_of_known(axis, size, begin, end, (int)step, p);
 }
 
 fv_status fv_onnx_slice(fv_onnx_import *im) {
@@ -220,17 +218,17 @@ static fv_status find_sizes(const fv_onnx_import *im, int size, int count, int64
     if (status != FV_OK)
         return status;
     if ((given >= 0 && given != count) || (told != 0 && told != count))
-        return fv_onnx_wrong(im, "it has %d outputs, expected one for each part", count);
+        return fv_fail(FV_FORMAT, "it has %d outputs, expected one for each part", count);
     if (given < 0 && told == 0 && size % count != 0)
-        return fv_onnx_wrong(im, "%d equal parts of an axis of size %d", count, size);
+        return fv_fail(FV_FORMAT, "%d equal parts of an axis of size %d", count, size);
     int equal = size / count + (size % count != 0);
     for (int i = 0; i < count; i++) {
         sizes[i] = given >= 0 ? sizes[i] : left < equal ? left : equal;
         if (sizes[i] < 0 || sizes[i] > left)
-            return fv_onnx_wrong(im, "its parts are not those of an axis of size %d", size);
+            return fv_fail(FV_FORMAT, "its parts are not those of an axis of size %d", size);
         left -= sizes[i];
     }
-    return left == 0 ? FV_OK : fv_onnx_wrong(im, "its parts leave something of the axis");
+    return left == 0 ? FV_OK : fv_fail(FV_FORMAT, "its parts leave something of the axis");
 }
 
 /* A part without values: Concat leaves it out. */
@@ -268,15 +266,15 @@ fv_status fv_onnx_split(fv_onnx_import *im) {
     fv_status status = fv_onnx_in_and_out(im, &in, &out);
     if (status != FV_OK)
         return status;
-    int axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 0), in->array.rank);
+    int axis = fv_onnx_axis(fv_onnx_integer(im, "axis", 0), in->array.rank);
     if (axis <= 0)
-        return axis < 0 ? fv_error_status() : fv_onnx_refuse(im, "it parts the batch");
+        return axis < 0 ? fv_error_status() : fv_fail(FV_UNSUPPORTED, "it parts the batch");
     int size = fv_onnx_size(&in->array, axis);
     if (size == FV_ANY || count > INT_MAX)
-        return fv_onnx_refuse(im,
-                              "the size of axis %d varies (give the input fixed sizes: --set "
-                              "NAME=SIZE)",
-                              axis);
+        return fv_fail(FV_UNSUPPORTED,
+                       "the size of axis %d varies (give the input fixed sizes: --set "
+                       "NAME=SIZE)",
+                       axis);
     int64_t *sizes = fv_arena_new(&im->model->arena, count, sizeof *sizes);
     status = sizes ? find_sizes(im, size, (int)count, sizes) : FV_MEMORY;
     return status == FV_OK ? split(im, in, axis, sizes) : status;
@@ -291,8 +289,7 @@ typedef struct choice {
     bool is_run, is_nearest; /* first, first + 1 ...; floor(i size / count) */
 } choice;
 
-static fv_status read_indices(const fv_onnx_import *im, const fv_onnx_constant *indices,
-                              choice *c) {
+static fv_status read_indices(const fv_onnx_constant *indices, choice *c) {
     c->count = (int)indices->count;
     c->is_run = true;
     c->is_nearest = c->size != FV_ANY;
@@ -300,10 +297,11 @@ static fv_status read_indices(const fv_onnx_import *im, const fv_onnx_constant *
         double index = fv_onnx_number(indices, (size_t)i);
         index += index < 0 && c->size != FV_ANY ? c->size : 0;
         if (isnan(index))
-            return fv_onnx_refuse(im, "its indices depend on a size that is known only when the "
-                                      "net runs (give the input fixed sizes: --set NAME=SIZE)");
+            return fv_fail(FV_UNSUPPORTED,
+                           "its indices depend on a size that is known only when the "
+                           "net runs (give the input fixed sizes: --set NAME=SIZE)");
         if (!(index >= 0 && index < (c->size == FV_ANY ? INT_MAX : c->size)))
-            return fv_onnx_wrong(im, "index %g of axis %d", index, c->axis);
+            return fv_fail(FV_FORMAT, "index %g of axis %d", index, c->axis);
         c->first = i == 0 ? (int)index : c->first;
         c->is_run = c->is_run && index == (double)c->first + i;
         c->is_nearest = c->is_nearest && index == (double)((int64_t)i * c->size / c->count);
@@ -316,14 +314,14 @@ static fv_status read_choice(const fv_onnx_import *im, const fv_onnx_array *a, c
     const fv_onnx_constant *indices = fv_onnx_in_constant(im, 1);
     if (!indices)
         return fv_error_status();
-    *c = (choice){.axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 0), a->rank)};
+    *c = (choice){.axis = fv_onnx_axis(fv_onnx_integer(im, "axis", 0), a->rank)};
     if (c->axis <= 0)
         return c->axis < 0 ? fv_error_status()
-                           : fv_onnx_refuse(im, "it takes samples of the batch");
+                           : fv_fail(FV_UNSUPPORTED, "it takes samples of the batch");
     if (indices->rank > 1 || indices->count < 1 || indices->count > INT_MAX / 2)
-        return fv_onnx_refuse(im, "its indices are neither one number nor a list");
+        return fv_fail(FV_UNSUPPORTED, "its indices are neither one number nor a list");
     c->size = fv_onnx_size(a, c->axis);
-    return read_indices(im, indices, c);
+    return read_indices(indices, c);
 }
 
 /* Whether what reads `out`, and nothing else does, takes the nearest cells along another axis too:
@@ -363,13 +361,14 @@ static fv_status take_nearest(fv_onnx_import *im, const fv_onnx_value *in, const
         ;
     fv_status status = lay(im, &in->array, sizes[axes[count - 1]] > 0, &l);
     if (status == FV_OK && sizes[l.axes[l.count - 1]] > 0)
-        return fv_onnx_refuse(im, "it repeats channels");
+        return fv_fail(FV_UNSUPPORTED, "it repeats channels");
     for (int i = 0; i + 1 < l.count && status == FV_OK; i++) {
         int size = fv_onnx_size(&in->array, l.axes[i]);
         o.size[i] = sizes[l.axes[i]] > 0 ? sizes[l.axes[i]] : size;
         if (size == FV_ANY)
-            return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
-                                      "NAME=SIZE)");
+            return fv_fail(FV_UNSUPPORTED,
+                           "its input's sizes vary (give the input fixed sizes: --set "
+                           "NAME=SIZE)");
     }
     if (status == FV_OK)
         status = fv_onnx_add1(im, "upsample", l.layer, &o, &l.layer);
@@ -403,8 +402,9 @@ fv_status fv_onnx_gather(fv_onnx_import *im) {
     if (!c.is_run && c.is_nearest)
         return take_nearest(im, in, &c, out);
     if (!c.is_run)
-        return fv_onnx_refuse(im, "its indices are neither a run of consecutive ones nor those of "
-                                  "the nearest cells for another size");
+        return fv_fail(FV_UNSUPPORTED,
+                       "its indices are neither a run of consecutive ones nor those of "
+                       "the nearest cells for another size");
     take_all(&in->array, parts);
     parts[c.axis] = stretch(&in->array, c.axis, c.first, c.first + c.count);
     if (fv_onnx_in(im, 1)->constant.rank > 0)
@@ -420,11 +420,11 @@ static fv_status lay_constant(fv_onnx_import *im, const fv_onnx_constant *c, fv_
     fv_tensor layer;
     fv_shape shape = {.rank = c->rank - 2};
     if (c->rank < 2 || c->rank > 5 || c->size[0] != 1)
-        return fv_onnx_refuse(im, "its constant has %d axes, or other numbers for each sample",
-                              c->rank);
+        return fv_fail(FV_UNSUPPORTED, "its constant has %d axes, or other numbers for each sample",
+                       c->rank);
     for (int axis = 1; axis < c->rank; axis++) {
         if (c->size[axis] > INT_MAX)
-            return fv_onnx_refuse(im, "its constant is too large");
+            return fv_fail(FV_UNSUPPORTED, "its constant is too large");
         *(axis == 1 ? &shape.channels : &shape.size[axis - 2]) = (int)c->size[axis];
     }
     fv_status status = fv_onnx_add_constant(im, shape, fv_onnx_floats(c), &layer);
@@ -440,8 +440,8 @@ static fv_status lay_operand(fv_onnx_import *im, size_t i, const laid *like, fv_
         status = lay_constant(im, &in->constant, &constant);
     const fv_onnx_array *a = in->kind == FV_VALUE_CONSTANT ? &constant.array : &in->array;
     if (status == FV_OK && a->rank != like->rank)
-        return fv_onnx_wrong(im, "its inputs have %d and %d axes, expected as many", like->rank,
-                             a->rank);
+        return fv_fail(FV_FORMAT, "its inputs have %d and %d axes, expected as many", like->rank,
+                       a->rank);
     return status == FV_OK ? fv_onnx_arrange(im, a, like->count, like->axes, layer) : status;
 }
 
@@ -479,18 +479,18 @@ fv_status fv_onnx_concat(fv_onnx_import *im) {
     size_t inputs = im->node->input_count, count = 0;
     laid l;
     if (!first)
-        return fv_onnx_wrong(im, "it has no inputs");
+        return fv_fail(FV_FORMAT, "it has no inputs");
     if (!fv_onnx_find(im->node, "axis"))
-        return fv_onnx_wrong(im, "axis is missing");
-    int axis = fv_onnx_axis(im, fv_onnx_integer(im, "axis", 1), first->array.rank);
+        return fv_fail(FV_FORMAT, "axis is missing");
+    int axis = fv_onnx_axis(fv_onnx_integer(im, "axis", 1), first->array.rank);
     if (axis <= 0)
-        return axis < 0 ? fv_error_status() : fv_onnx_refuse(im, "it makes the batch larger");
+        return axis < 0 ? fv_error_status() : fv_fail(FV_UNSUPPORTED, "it makes the batch larger");
     fv_tensor *layers = fv_arena_new(&im->model->arena, inputs, sizeof *layers);
     fv_status status = layers ? lay(im, &first->array, false, &l) : FV_MEMORY;
     for (size_t i = 0; i < inputs && status == FV_OK; i++) {
         const fv_onnx_value *in = fv_onnx_in(im, i);
         if (!in)
-            return fv_onnx_wrong(im, "its input %zu is missing", i + 1);
+            return fv_fail(FV_FORMAT, "its input %zu is missing", i + 1);
         if (in == first)
             layers[count++] = l.layer;
         else if (in->kind == FV_VALUE_ARRAY || in->constant.count > 0)
@@ -521,10 +521,10 @@ static fv_status read_mode(const fv_onnx_import *im, fv_pad_options *o) {
               : strcmp(mode, "edge") == 0  ? FV_PAD_REPLICATE
                                            : FV_PAD_CONSTANT;
     if (o->mode == FV_PAD_CONSTANT && strcmp(mode, "constant") != 0)
-        return fv_onnx_refuse(im, "mode \"%.20s\"", mode);
+        return fv_fail(FV_UNSUPPORTED, "mode \"%.20s\"", mode);
     fv_status status = fv_onnx_scalar(im, "value", 2, 0, &o->value);
     if (status == FV_OK && isnan(o->value))
-        return fv_onnx_refuse(im, "its value is no number");
+        return fv_fail(FV_UNSUPPORTED, "its value is no number");
     o->value = o->mode == FV_PAD_CONSTANT ? o->value : 0;
     return status;
 }
@@ -540,15 +540,16 @@ static fv_status read_borders(const fv_onnx_import *im, int rank, borders *b) {
         return status;
     int named = axis_count >= 0 ? axis_count : rank;
     if (count != 2 * named)
-        return fv_onnx_wrong(im, "pads has not two numbers for each of %d axes", named);
+        return fv_fail(FV_FORMAT, "pads has not two numbers for each of %d axes", named);
     for (int i = 0; i < named; i++) {
-        int axis = fv_onnx_axis(im, axis_count >= 0 ? axes[i] : i, rank);
+        int axis = fv_onnx_axis(axis_count >= 0 ? axes[i] : i, rank);
         if (axis < 0)
             return fv_error_status();
         for (int end = 0; end < 2; end++) {
             int64_t size = pads[i + end * named];
             if (size < -INT_MAX || size > INT_MAX || (axis == 0 && size != 0))
-                return fv_onnx_refuse(im, "a border of %lld along axis %d", (long long)size, axis);
+                return fv_fail(FV_UNSUPPORTED, "a border of %lld along axis %d", (long long)size,
+                               axis);
             b->size[axis][end] = (int)size;
         }
     }
@@ -566,11 +567,12 @@ static fv_status cut_borders(fv_onnx_import *im, const fv_onnx_value *in, const 
         part *p = &parts[axis];
         if ((before < 0 || after < 0) && (before > 0 || after > 0) &&
             b->options.mode != FV_PAD_CONSTANT)
-            return fv_onnx_refuse(im, "it cuts off one end of axis %d and repeats the other", axis);
+            return fv_fail(FV_UNSUPPORTED, "it cuts off one end of axis %d and repeats the other",
+                           axis);
         p->begin = before < 0 ? -before : 0;
         p->after = after < 0 ? -after : 0;
         if (size != FV_ANY && (int64_t)p->begin + p->after >= size)
-            return refuse_empty(im, axis);
+            return refuse_empty(axis);
         p->end = size != FV_ANY ? size - p->after : 0;
         p->from_end = true;
     }

@@ -39,12 +39,12 @@ static fv_status pool(fv_onnx_import *im, const char *type, bool average) {
     fv_onnx_value *in = fv_onnx_in_array(im, 0);
     fv_status status = in ? fv_onnx_read_window(im, in->array.rank - 2, &w) : fv_error_status();
     if (status == FV_OK && w.kernel[0] == 0)
-        status = fv_onnx_wrong(im, "kernel_shape is missing");
+        status = fv_fail(FV_FORMAT, "kernel_shape is missing");
     for (int i = 0; i < 3 && status == FV_OK; i++)
         if (w.dilation[i] > 1)
-            status = fv_onnx_refuse(im, "dilations of a pool");
+            status = fv_fail(FV_UNSUPPORTED, "dilations of a pool");
     if (status == FV_OK && fv_onnx_out(im, 1) && fv_onnx_out(im, 1)->readers > 0)
-        status = fv_onnx_refuse(im, "the indices of the largest values are read");
+        status = fv_fail(FV_UNSUPPORTED, "the indices of the largest values are read");
     if (status == FV_OK)
         status = fv_onnx_standard(im, &in->array, &x);
     if (status != FV_OK)
@@ -103,7 +103,7 @@ static fv_status global_pool(fv_onnx_import *im, const char *type) {
     if (!in)
         return fv_error_status();
     if (in->array.rank < 3)
-        return fv_onnx_wrong(im, "its input has no spatial axes");
+        return fv_fail(FV_FORMAT, "its input has no spatial axes");
     return pool_places(im, type, in, in->array.rank, fv_onnx_out(im, 0));
 }
 
@@ -131,12 +131,12 @@ static fv_status read_axes(const fv_onnx_import *im, const fv_onnx_array *a, red
     *r = (reduction){.keep = fv_onnx_integer(im, "keepdims", 1) != 0, .values = 1};
     fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, &count);
     if (status == FV_OK && count <= 0 && !fv_onnx_integer(im, "noop_with_empty_axes", 0))
-        return fv_onnx_refuse(im, "it works over all axes, the batch's too");
+        return fv_fail(FV_UNSUPPORTED, "it works over all axes, the batch's too");
     for (int i = 0; i < count && status == FV_OK; i++) {
-        int axis = fv_onnx_axis(im, axes[i], a->rank);
+        int axis = fv_onnx_axis(axes[i], a->rank);
         if (axis <= 0)
             return axis < 0 ? fv_error_status()
-                            : fv_onnx_refuse(im, "it works over the batch's axis");
+                            : fv_fail(FV_UNSUPPORTED, "it works over the batch's axis");
         if (r->axis[axis])
             continue;
         int size = fv_onnx_size(a, axis);
@@ -169,7 +169,7 @@ static fv_status pool_axes(fv_onnx_import *im, const char *type, const fv_onnx_a
         for (int axis = 1; axis < a->rank; axis++)
             if (r->axis[axis] == (reduced == 1))
                 order[next++] = axis;
-    fv_status status = fv_onnx_transpose(im, a, order, &turned);
+    fv_status status = fv_onnx_transpose(a, order, &turned);
     if (status == FV_OK)
         status = fv_onnx_reshape(im, &turned, 3, two, &pair);
     if (status == FV_OK)
@@ -200,8 +200,8 @@ static fv_status reduce(fv_onnx_import *im, const char *type, fv_onnx_value *out
     if (rank > 2 && !r.axis[1] && r.count == rank - 2)
         return pool_places(im, type, in, r.keep ? rank : 2, out);
     if (fv_onnx_sample(&in->array) < 1)
-        return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
-                                  "NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED, "its input's sizes vary (give the input fixed sizes: --set "
+                                       "NAME=SIZE)");
     return pool_axes(im, type, &in->array, &r, out);
 }
 
@@ -221,7 +221,8 @@ fv_status fv_onnx_reduce_sum(fv_onnx_import *im) {
     int64_t values;
     fv_status status = reduce(im, "global_avgpool", &mean, &values);
     if (status == FV_OK && values < 0)
-        status = fv_onnx_refuse(im, "a sum over sizes that vary (give the input fixed sizes: --set "
+        status =
+            fv_fail(FV_UNSUPPORTED, "a sum over sizes that vary (give the input fixed sizes: --set "
                                     "NAME=SIZE)");
     return status == FV_OK ? fv_onnx_scale(im, &mean, (double)values, fv_onnx_out(im, 0)) : status;
 }

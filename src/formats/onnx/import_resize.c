@@ -22,11 +22,11 @@ typedef struct resize {
     stretch axis[FV_ONNX_RANK];
 } resize;
 
-static fv_status refuse_varying(const fv_onnx_import *im, int axis) {
-    return fv_onnx_refuse(im,
-                          "size %d of its output is known only when the net runs (give the input "
-                          "fixed sizes: --set NAME=SIZE)",
-                          axis);
+static fv_status refuse_varying(int axis) {
+    return fv_fail(FV_UNSUPPORTED,
+                   "size %d of its output is known only when the net runs (give the input "
+                   "fixed sizes: --set NAME=SIZE)",
+                   axis);
 }
 
 static void set_out(stretch *s, int64_t out) {
@@ -35,30 +35,30 @@ static void set_out(stretch *s, int64_t out) {
 }
 
 /* A scale is a float: its product with the size is whole up to rounding. */
-static fv_status set_scale(const fv_onnx_import *im, int axis, double scale, stretch *s) {
+static fv_status set_scale(int axis, double scale, stretch *s) {
     bool whole = scale >= 1 && scale <= MOST_FACTOR && scale == floor(scale);
     if (axis == 0)
-        return scale == 1 ? FV_OK : fv_onnx_refuse(im, "it resizes the batch");
+        return scale == 1 ? FV_OK : fv_fail(FV_UNSUPPORTED, "it resizes the batch");
     if (s->in == FV_ANY && !whole)
-        return refuse_varying(im, axis);
+        return refuse_varying(axis);
     if (s->in == FV_ANY) {
         *s = (stretch){FV_ANY, FV_ANY, (int)scale};
         return FV_OK;
     }
     double exact = scale * s->in, out = whole ? exact : floorf((float)scale * (float)s->in);
     if (!(out >= 1 && out <= (whole ? INT_MAX : MOST_SIZE)) || fabs(exact - out) > 1e-6 * out)
-        return fv_onnx_wrong(im, "a size of %d scaled by %g is no size", s->in, scale);
+        return fv_fail(FV_FORMAT, "a size of %d scaled by %g is no size", s->in, scale);
     set_out(s, (int64_t)out);
     return FV_OK;
 }
 
 static fv_status set_size(const fv_onnx_import *im, int axis, double size, stretch *s) {
     if (axis == 0)
-        return fv_onnx_is_batch(im, size) ? FV_OK : fv_onnx_refuse(im, "it resizes the batch");
+        return fv_onnx_is_batch(im, size) ? FV_OK : fv_fail(FV_UNSUPPORTED, "it resizes the batch");
     if (isnan(size))
-        return refuse_varying(im, axis);
+        return refuse_varying(axis);
     if (!(size >= 1 && size <= INT_MAX) || size != floor(size))
-        return fv_onnx_wrong(im, "size %d of its output is %g", axis, size);
+        return fv_fail(FV_FORMAT, "size %d of its output is %g", axis, size);
     set_out(s, (int64_t)size);
     return FV_OK;
 }
@@ -70,15 +70,15 @@ static fv_status set_axes(const fv_onnx_import *im, const fv_onnx_constant *numb
     int named;
     fv_status status = fv_onnx_list(im, "axes", 0, FV_ONNX_RANK, axes, &named);
     if (status == FV_OK && numbers->count != (size_t)(named >= 0 ? named : r->rank))
-        return fv_onnx_wrong(im, "it has %zu %s, expected one for each of %d axes", numbers->count,
-                             sizes ? "sizes" : "scales", named >= 0 ? named : r->rank);
+        return fv_fail(FV_FORMAT, "it has %zu %s, expected one for each of %d axes", numbers->count,
+                       sizes ? "sizes" : "scales", named >= 0 ? named : r->rank);
     for (size_t i = 0; i < numbers->count && status == FV_OK; i++) {
         double number = fv_onnx_number(numbers, i);
-        int axis = fv_onnx_axis(im, named >= 0 ? axes[i] : (int64_t)i, r->rank);
+        int axis = fv_onnx_axis(named >= 0 ? axes[i] : (int64_t)i, r->rank);
         if (axis < 0)
             return fv_error_status();
         status = sizes ? set_size(im, axis, number, &r->axis[axis])
-                       : set_scale(im, axis, number, &r->axis[axis]);
+                       : set_scale(axis, number, &r->axis[axis]);
     }
     return status;
 }
@@ -92,7 +92,7 @@ static fv_status read_targets(const fv_onnx_import *im, size_t scales, size_t si
         return fv_error_status();
     const char *policy = fv_onnx_word(im, "keep_aspect_ratio_policy", "stretch");
     if (by_size && strcmp(policy, "stretch") != 0)
-        return fv_onnx_refuse(im, "keep_aspect_ratio_policy \"%.20s\"", policy);
+        return fv_fail(FV_UNSUPPORTED, "keep_aspect_ratio_policy \"%.20s\"", policy);
     return set_axes(im, numbers, by_size, r);
 }
 
@@ -165,21 +165,21 @@ static bool is_nearest(const resize *r, const stretch *s) {
     return same;
 }
 
-static fv_status check_nearest(const fv_onnx_import *im, const resize *r) {
+static fv_status check_nearest(const resize *r) {
     for (int axis = 1; axis < r->rank; axis++)
         if (r->axis[axis].factor != 1 && !is_nearest(r, &r->axis[axis]))
-            return fv_onnx_refuse(im,
-                                  "along axis %d the nearest cells by coordinates %.30s and "
-                                  "rounding %.30s are not cells floor(i x in / out), the only ones "
-                                  "possible here (those of asymmetric and floor)",
-                                  axis, r->coordinates, r->rounding);
+            return fv_fail(FV_UNSUPPORTED,
+                           "along axis %d the nearest cells by coordinates %.30s and "
+                           "rounding %.30s are not cells floor(i x in / out), the only ones "
+                           "possible here (those of asymmetric and floor)",
+                           axis, r->coordinates, r->rounding);
     return FV_OK;
 }
 
 /* ---- Linear interpolation ------------------------------------------------------------------- */
 
 /* One cell is the same everywhere, whatever the coordinates. */
-static fv_status check_linear(const fv_onnx_import *im, const resize *r) {
+static fv_status check_linear(const resize *r) {
     bool half = is(r->coordinates, "half_pixel") || is(r->coordinates, "half_pixel_symmetric"),
          torch = is(r->coordinates, "pytorch_half_pixel"),
          aligned = is(r->coordinates, "align_corners");
@@ -189,12 +189,12 @@ static fv_status check_linear(const fv_onnx_import *im, const resize *r) {
         if (s->factor == 1 || s->in == 1)
             continue;
         if (r->antialias && shrinks)
-            return fv_onnx_refuse(im, "smaller pictures with antialias");
+            return fv_fail(FV_UNSUPPORTED, "smaller pictures with antialias");
         if (!half && !torch && !aligned)
-            return fv_onnx_refuse(im, "linear interpolation with coordinates %.30s",
-                                  r->coordinates);
+            return fv_fail(FV_UNSUPPORTED, "linear interpolation with coordinates %.30s",
+                           r->coordinates);
         if (torch && s->out == 1)
-            return fv_onnx_refuse(im, "the first cell of axis %d as the only one", axis);
+            return fv_fail(FV_UNSUPPORTED, "the first cell of axis %d as the only one", axis);
     }
     return FV_OK;
 }
@@ -206,15 +206,14 @@ static bool keeps(const resize *r, int axis) {
 }
 
 /* The layer's options for axes in that order: factors, or else sizes. */
-static fv_status set_options(const fv_onnx_import *im, const resize *r, int count, const int *axes,
-                             fv_upsample_options *o) {
+static fv_status set_options(const resize *r, int count, const int *axes, fv_upsample_options *o) {
     bool factors = true;
     for (int i = 0; i + 1 < count; i++)
         factors = factors && r->axis[axes[i]].factor > 0;
     for (int i = 0; i + 1 < count; i++) {
         const stretch *s = &r->axis[axes[i]];
         if (!factors && s->out == FV_ANY)
-            return refuse_varying(im, axes[i]);
+            return refuse_varying(axes[i]);
         o->factor[i] = factors ? s->factor : 0;
         o->size[i] = factors ? 0 : s->out;
     }
@@ -233,10 +232,10 @@ static fv_status add_layer(fv_onnx_import *im, const fv_onnx_value *in, const re
     if (!keeps(r, axes[count - 1]))
         count = fv_onnx_standard_axes(r->rank, axes);
     if (!keeps(r, axes[count - 1]))
-        return fv_onnx_refuse(im, "it resizes the channels");
+        return fv_fail(FV_UNSUPPORTED, "it resizes the channels");
     fv_status status = fv_onnx_arrange(im, &in->array, count, axes, &layer);
     if (status == FV_OK)
-        status = set_options(im, r, count, axes, &o);
+        status = set_options(r, count, axes, &o);
     if (status == FV_OK)
         status = fv_onnx_add1(im, "upsample", layer, &o, &layer);
     return status == FV_OK ? fv_onnx_set_array(im, out, layer, r->rank, count, axes) : status;
@@ -252,8 +251,8 @@ static fv_status resize_picture(fv_onnx_import *im, const fv_onnx_value *in, con
         return FV_OK;
     }
     if (!nearest && !is(r->mode, "linear") && !is(r->mode, "bilinear"))
-        return fv_onnx_refuse(im, "interpolation \"%.20s\"", r->mode);
-    fv_status status = nearest ? check_nearest(im, r) : check_linear(im, r);
+        return fv_fail(FV_UNSUPPORTED, "interpolation \"%.20s\"", r->mode);
+    fv_status status = nearest ? check_nearest(r) : check_linear(r);
     return status == FV_OK ? add_layer(im, in, r, out) : status;
 }
 
@@ -298,10 +297,10 @@ fv_status fv_onnx_upsample(fv_onnx_import *im) {
     if (!scales)
         status = read_targets(im, 1, 1, &r);
     else if (scales->count != (size_t)r.rank || !scales->numbers)
-        status = fv_onnx_wrong(im, "it has %zu scales, expected one for each of %d axes",
-                               scales->count, r.rank);
+        status = fv_fail(FV_FORMAT, "it has %zu scales, expected one for each of %d axes",
+                         scales->count, r.rank);
     for (int axis = 0; scales && axis < r.rank && status == FV_OK; axis++)
-        status = set_scale(im, axis, (double)scales->numbers[axis], &r.axis[axis]);
+        status = set_scale(axis, (double)scales->numbers[axis], &r.axis[axis]);
     return status == FV_OK ? resize_picture(im, in, &r, out) : status;
 }
 
@@ -315,9 +314,9 @@ static fv_status move_blocks(fv_onnx_import *im, const char *type, fv_depth_orde
     if (status != FV_OK)
         return status;
     if (in->array.rank != 4)
-        return fv_onnx_wrong(im, "its input has %d axes, expected 4", in->array.rank);
+        return fv_fail(FV_FORMAT, "its input has %d axes, expected 4", in->array.rank);
     if (block < 1 || block > INT_MAX)
-        return fv_onnx_wrong(im, "blocksize %lld", (long long)block);
+        return fv_fail(FV_FORMAT, "blocksize %lld", (long long)block);
     const fv_depth_options o = {.block = (int)block, .order = order};
     status = fv_onnx_standard(im, &in->array, &layer);
     if (status == FV_OK)
@@ -329,7 +328,7 @@ static fv_status move_blocks(fv_onnx_import *im, const char *type, fv_depth_orde
 static fv_status move_by_mode(fv_onnx_import *im, const char *type) {
     const char *mode = fv_onnx_word(im, "mode", "DCR");
     if (!is(mode, "DCR") && !is(mode, "CRD"))
-        return fv_onnx_refuse(im, "mode \"%.20s\"", mode);
+        return fv_fail(FV_UNSUPPORTED, "mode \"%.20s\"", mode);
     return move_blocks(im, type, is(mode, "CRD") ? FV_COLUMN_FIRST : FV_DEPTH_FIRST);
 }
 

@@ -18,10 +18,10 @@ static fv_status check_dropout(const fv_onnx_import *im) {
     const fv_onnx_value *mask = fv_onnx_out(im, 1);
     double training;
     if (mask && mask->readers > 0)
-        return fv_onnx_refuse(im, "which values it drops is read");
+        return fv_fail(FV_UNSUPPORTED, "which values it drops is read");
     fv_status status = fv_onnx_scalar(im, "training_mode", 2, 0, &training);
     if (status == FV_OK && training != 0)
-        return fv_onnx_refuse(im, "it drops values at random: export the model for inference");
+        return fv_fail(FV_UNSUPPORTED, "it drops values at random: export the model for inference");
     return status;
 }
 
@@ -32,8 +32,8 @@ fv_status fv_onnx_same(fv_onnx_import *im) {
         status = check_dropout(im);
     if (status == FV_OK && strcmp(im->node->op, "Cast") == 0 &&
         !is_float_type(fv_onnx_integer(im, "to", 0)))
-        return fv_onnx_refuse(im, "it makes other numbers than floats of what depends on the "
-                                  "net's input");
+        return fv_fail(FV_UNSUPPORTED, "it makes other numbers than floats of what depends on the "
+                                       "net's input");
     if (status == FV_OK)
         fv_onnx_set_like(out, in, in->array.layer);
     return status;
@@ -73,13 +73,13 @@ static bool begins_with_batch(const fv_onnx_import *im, const fv_onnx_value *lis
 static fv_status check_first(const fv_onnx_import *im, double first, bool others_open) {
     bool zero = fv_onnx_integer(im, "allowzero", 0) != 0;
     if (first == -1 && others_open)
-        return fv_onnx_wrong(im, "two of its sizes are -1");
+        return fv_fail(FV_FORMAT, "two of its sizes are -1");
     if (first < -1 || (first == 0 && zero))
-        return fv_onnx_wrong(im, "its first size is %g", first);
+        return fv_fail(FV_FORMAT, "its first size is %g", first);
     if (!others_open || first == 0 || first == -1)
         return FV_OK;
     if (isnan(first) ? !begins_with_batch(im, fv_onnx_in(im, 1)) : !fv_onnx_is_batch(im, first))
-        return fv_onnx_refuse(im, "its first size is another than the batch's");
+        return fv_fail(FV_UNSUPPORTED, "its first size is another than the batch's");
     return FV_OK;
 }
 
@@ -87,23 +87,23 @@ static fv_status check_first(const fv_onnx_import *im, double first, bool others
 static fv_status read_size(const fv_onnx_import *im, const fv_onnx_array *a, int axis,
                            double number, int64_t *size, int *open) {
     if (isnan(number))
-        return fv_onnx_refuse(im,
-                              "size %d of its output is known only when the net runs (give the "
-                              "input fixed sizes: --set NAME=SIZE)",
-                              axis);
+        return fv_fail(FV_UNSUPPORTED,
+                       "size %d of its output is known only when the net runs (give the "
+                       "input fixed sizes: --set NAME=SIZE)",
+                       axis);
     if (number == 0 && axis < a->rank && fv_onnx_integer(im, "allowzero", 0) == 0) {
         *size = fv_onnx_size(a, axis);
         return FV_OK;
     }
     if (number == -1 && *open >= 0)
-        return fv_onnx_wrong(im, "two of its sizes are -1");
+        return fv_fail(FV_FORMAT, "two of its sizes are -1");
     if (number == -1) {
         *open = axis;
         *size = 1;
         return FV_OK;
     }
     if (!(number >= 1 && number <= INT_MAX) || number != floor(number))
-        return fv_onnx_wrong(im, "size %d of its output is %g", axis, number);
+        return fv_fail(FV_FORMAT, "size %d of its output is %g", axis, number);
     *size = (int64_t)number;
     return FV_OK;
 }
@@ -121,22 +121,21 @@ static bool multiply(int count, const int64_t *sizes, int64_t *known, int *varyi
 }
 
 /* Sets the size that is what is left, 1 so far. */
-static fv_status fill_open(const fv_onnx_import *im, const fv_onnx_array *a, int rank,
-                           int64_t *sizes, int open) {
+static fv_status fill_open(const fv_onnx_array *a, int rank, int64_t *sizes, int open) {
     int64_t own[FV_ONNX_FACTORS], have, wanted;
     int varying, wanted_varying;
     for (int f = 0; f < a->count; f++)
         own[f] = a->factor[f];
     if (!multiply(a->count, own, &have, &varying) ||
         !multiply(rank - 1, sizes + 1, &wanted, &wanted_varying))
-        return fv_onnx_refuse(im, "its sizes are too large");
+        return fv_fail(FV_UNSUPPORTED, "its sizes are too large");
     if (varying == wanted_varying && have % wanted == 0 && have / wanted <= INT_MAX)
         sizes[open] = have / wanted;
     else if (varying == wanted_varying + 1 && have == wanted)
         sizes[open] = FV_ANY;
     else if (varying > 0)
-        return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
-                                  "NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED, "its input's sizes vary (give the input fixed sizes: --set "
+                                       "NAME=SIZE)");
     else
         return fv_fail(FV_SHAPE, "its input has %lld values a sample, which is no multiple of %lld",
                        (long long)have, (long long)wanted);
@@ -152,8 +151,8 @@ fv_status fv_onnx_reshape_node(fv_onnx_import *im) {
     if (!shape)
         return fv_error_status();
     if (shape->count < 1 || shape->count > FV_ONNX_RANK)
-        return fv_onnx_refuse(im, "its output has %zu axes, expected 1 to %d", shape->count,
-                              FV_ONNX_RANK);
+        return fv_fail(FV_UNSUPPORTED, "its output has %zu axes, expected 1 to %d", shape->count,
+                       FV_ONNX_RANK);
     int rank = (int)shape->count;
     for (int axis = 1; axis < rank && status == FV_OK; axis++)
         status = read_size(im, &in->array, axis, fv_onnx_number(shape, (size_t)axis), &sizes[axis],
@@ -161,7 +160,7 @@ fv_status fv_onnx_reshape_node(fv_onnx_import *im) {
     if (status == FV_OK)
         status = check_first(im, fv_onnx_number(shape, 0), open >= 0);
     if (status == FV_OK && open >= 0)
-        status = fill_open(im, &in->array, rank, sizes, open);
+        status = fill_open(&in->array, rank, sizes, open);
     return status == FV_OK ? give_view(im, in, rank, sizes, out) : status;
 }
 
@@ -176,13 +175,13 @@ fv_status fv_onnx_flatten(fv_onnx_import *im) {
     int64_t axis = fv_onnx_integer(im, "axis", 1), sizes[2] = {0, fv_onnx_sample(a)};
     axis += axis < 0 ? a->rank : 0;
     if (axis < 0 || axis > a->rank)
-        return fv_onnx_wrong(im, "there is no axis %lld: its input has %d", (long long)axis,
-                             a->rank);
+        return fv_fail(FV_FORMAT, "there is no axis %lld: its input has %d", (long long)axis,
+                       a->rank);
     if (axis == 0)
-        return fv_onnx_refuse(im, "it joins the batch's axis with others");
+        return fv_fail(FV_UNSUPPORTED, "it joins the batch's axis with others");
     for (int before = 1; before < axis; before++)
         if (fv_onnx_size(a, before) != 1)
-            return fv_onnx_refuse(im, "it joins axis %d with the batch's", before);
+            return fv_fail(FV_UNSUPPORTED, "it joins axis %d with the batch's", before);
     return give_view(im, in, 2, sizes, out);
 }
 
@@ -201,11 +200,11 @@ fv_status fv_onnx_transpose_node(fv_onnx_import *im) {
     for (int i = 0; i < rank; i++) {
         int64_t axis = count < 0 ? rank - 1 - i : count == rank ? perm[i] : -1;
         if (axis < 0 || axis >= rank || (seen >> axis & 1))
-            return fv_onnx_wrong(im, "perm is no order of its input's %d axes", rank);
+            return fv_fail(FV_FORMAT, "perm is no order of its input's %d axes", rank);
         seen |= 1U << axis;
         axes[i] = (int)axis;
     }
-    status = fv_onnx_transpose(im, &in->array, axes, &view);
+    status = fv_onnx_transpose(&in->array, axes, &view);
     if (status == FV_OK)
         fv_onnx_set_view(out, in, &view);
     return status;
@@ -216,13 +215,13 @@ static fv_status mark_axes(const fv_onnx_import *im, int rank, bool *marked, int
     int64_t axes[FV_ONNX_RANK];
     fv_status status = fv_onnx_list(im, "axes", 1, FV_ONNX_RANK, axes, count);
     for (int i = 0; i < *count && status == FV_OK; i++) {
-        int axis = fv_onnx_axis(im, axes[i], rank);
+        int axis = fv_onnx_axis(axes[i], rank);
         if (axis < 0)
             return fv_error_status();
         if (axis == 0)
-            return fv_onnx_refuse(im, "it changes the batch's axis");
+            return fv_fail(FV_UNSUPPORTED, "it changes the batch's axis");
         if (marked[axis])
-            return fv_onnx_wrong(im, "it names axis %d twice", axis);
+            return fv_fail(FV_FORMAT, "it names axis %d twice", axis);
         marked[axis] = true;
     }
     return status;
@@ -242,8 +241,8 @@ fv_status fv_onnx_squeeze(fv_onnx_import *im) {
         int size = fv_onnx_size(&in->array, axis);
         if (drops[axis] && size != 1)
             return size == FV_ANY
-                       ? fv_onnx_refuse(im, "it drops axis %d, whose size varies", axis)
-                       : fv_onnx_wrong(im, "it drops axis %d, whose size is %d", axis, size);
+                       ? fv_fail(FV_UNSUPPORTED, "it drops axis %d, whose size varies", axis)
+                       : fv_fail(FV_FORMAT, "it drops axis %d, whose size is %d", axis, size);
         if (!drops[axis] && (count > 0 || size != 1))
             sizes[rank++] = size;
     }
@@ -262,7 +261,7 @@ fv_status fv_onnx_unsqueeze(fv_onnx_import *im) {
         return status;
     int rank = in->array.rank + (count > 0 ? count : 0);
     if (rank > FV_ONNX_RANK)
-        return fv_onnx_refuse(im, "it makes an array of more than %d axes", FV_ONNX_RANK);
+        return fv_fail(FV_UNSUPPORTED, "it makes an array of more than %d axes", FV_ONNX_RANK);
     status = mark_axes(im, rank, adds, &count);
     for (int axis = 1, own = 1; axis < rank && status == FV_OK; axis++)
         sizes[axis] = adds[axis] ? 1 : fv_onnx_size(&in->array, own++);
@@ -304,7 +303,7 @@ static fv_status expand_array(fv_onnx_import *im, const fv_onnx_constant *shape)
         return status;
     int rank = in->array.rank;
     if (shape->count > (size_t)rank)
-        return fv_onnx_refuse(im, "it adds axes to what depends on the net's input");
+        return fv_fail(FV_UNSUPPORTED, "it adds axes to what depends on the net's input");
     for (int axis = rank - (int)shape->count; axis < rank; axis++) {
         double wanted = fv_onnx_number(shape, shape->count - (size_t)(rank - axis));
         int size = axis > 0 ? fv_onnx_size(&in->array, axis) : FV_ANY;
@@ -312,15 +311,15 @@ static fv_status expand_array(fv_onnx_import *im, const fv_onnx_constant *shape)
                     : size == FV_ANY ? isnan(wanted)
                                      : wanted == size;
         if (!same && wanted != 1 && (axis == 0 || !repeats_next(im, out, shape)))
-            return fv_onnx_refuse(im, "it repeats values along axis %d", axis);
+            return fv_fail(FV_UNSUPPORTED, "it repeats values along axis %d", axis);
     }
     fv_onnx_set_like(out, in, in->array.layer);
     return FV_OK;
 }
 
 /* Sizes that numbers have for each sample, by those wanted and their own. */
-static fv_status sizes_of_sample(const fv_onnx_import *im, const fv_onnx_constant *x,
-                                 const fv_onnx_constant *shape, int64_t *sizes, size_t *count) {
+static fv_status sizes_of_sample(const fv_onnx_constant *x, const fv_onnx_constant *shape,
+                                 int64_t *sizes, size_t *count) {
     enum { MOST = 1 << 24 };
     int rank = (int)shape->count;
     *count = 1;
@@ -330,12 +329,12 @@ static fv_status sizes_of_sample(const fv_onnx_import *im, const fv_onnx_constan
         double wanted = axis == 0 ? 1 : fv_onnx_number(shape, (size_t)axis);
         bool fits = own >= 1 && own <= MOST && wanted >= 1 && wanted <= MOST;
         if (!fits || (own != 1 && wanted != 1 && wanted != (double)own) || (axis == 0 && own != 1))
-            return fv_onnx_refuse(im, "along axis %d it makes a size of %g out of %lld", axis,
-                                  wanted, (long long)own);
+            return fv_fail(FV_UNSUPPORTED, "along axis %d it makes a size of %g out of %lld", axis,
+                           wanted, (long long)own);
         sizes[axis] = own != 1 ? own : (int64_t)wanted;
         *count *= (size_t)sizes[axis];
         if (*count > MOST)
-            return fv_onnx_refuse(im, "it makes more than %d numbers", MOST);
+            return fv_fail(FV_UNSUPPORTED, "it makes more than %d numbers", MOST);
     }
     return FV_OK;
 }
@@ -360,9 +359,10 @@ static fv_status expand_constant(fv_onnx_import *im, const fv_onnx_constant *x,
     int rank = (int)shape->count;
     fv_tensor layer;
     if (shape->count < 2 || shape->count > 5 || x->rank > rank)
-        return fv_onnx_refuse(im, "it makes constants of %d axes for each sample, expected 2 to 5",
-                              x->rank > rank ? x->rank : rank);
-    fv_status status = sizes_of_sample(im, x, shape, sizes, &count);
+        return fv_fail(FV_UNSUPPORTED,
+                       "it makes constants of %d axes for each sample, expected 2 to 5",
+                       x->rank > rank ? x->rank : rank);
+    fv_status status = sizes_of_sample(x, shape, sizes, &count);
     if (status != FV_OK)
         return status;
     fv_shape of_sample = {.rank = rank - 2, .channels = (int)sizes[1]};

@@ -67,7 +67,7 @@ fv_status fv_onnx_set_array(fv_onnx_import *im, fv_onnx_value *value, fv_tensor 
     int factor_of[FV_ONNX_RANK];
     bool one = count == 0 && shape->rank == 0 && shape->channels == 1; /* a number a sample */
     if (count != shape->rank + 1 && !one)
-        return fv_onnx_refuse(im, "it gives an array of other axes than its input has");
+        return fv_fail(FV_UNSUPPORTED, "it gives an array of other axes than its input has");
     for (int axis = 0; axis < rank; axis++) {
         int at = 0, size = 1;
         while (at < count && axes[at] != axis)
@@ -242,8 +242,9 @@ static fv_status move_blocks(fv_onnx_import *im, const blocks *b, fv_onnx_array 
             order[count++] = a->order[k];
     }
     if (shape.channels <= 0)
-        return fv_onnx_refuse(im, "the order of an axis whose size varies changes (give the input "
-                                  "fixed sizes: --set NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED,
+                       "the order of an axis whose size varies changes (give the input "
+                       "fixed sizes: --set NAME=SIZE)");
     fv_status status = view(im, &a->layer, &shape);
     if (status == FV_OK)
         status = add_once(im, "permute", &options, &a->layer);
@@ -273,10 +274,10 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *a, int count,
     int wanted[FV_ONNX_FACTORS], found = 0;
     fv_shape shape = {.rank = count > 0 ? count - 1 : 0, .channels = 1};
     if (count > 4)
-        return fv_onnx_refuse(im,
-                              "its input has %d axes; at most five, with the batch's, can be "
-                              "here",
-                              count + 1);
+        return fv_fail(FV_UNSUPPORTED,
+                       "its input has %d axes; at most five, with the batch's, can be "
+                       "here",
+                       count + 1);
     for (int i = 0; i < count; i++) {
         int size = fv_onnx_size(a, axes[i]);
         *(i + 1 < count ? &shape.size[i] : &shape.channels) = size;
@@ -284,10 +285,11 @@ fv_status fv_onnx_arrange(fv_onnx_import *im, const fv_onnx_array *a, int count,
             wanted[found++] = f;
     }
     if (found != a->count)
-        return fv_onnx_refuse(im, "its input has other axes than it works on");
+        return fv_fail(FV_UNSUPPORTED, "its input has other axes than it works on");
     if (shape.channels == FV_ANY)
-        return fv_onnx_refuse(im, "the axis of its channels varies (give the input fixed sizes: "
-                                  "--set NAME=SIZE)");
+        return fv_fail(FV_UNSUPPORTED,
+                       "the axis of its channels varies (give the input fixed sizes: "
+                       "--set NAME=SIZE)");
     fv_status status = move(im, a, wanted, layer);
     return status == FV_OK ? view(im, layer, &shape) : status;
 }
@@ -425,10 +427,11 @@ fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int ra
     if (!refine(reshaped, rank, sizes)) {
         *reshaped = *array;
         if (fv_onnx_sample(array) < 0)
-            return fv_onnx_refuse(im, "its input's sizes vary (give the input fixed sizes: --set "
-                                      "NAME=SIZE)");
+            return fv_fail(FV_UNSUPPORTED,
+                           "its input's sizes vary (give the input fixed sizes: --set "
+                           "NAME=SIZE)");
         if (fv_onnx_sample(array) == 0)
-            return fv_onnx_refuse(im, "its input has more than 2^31 values a sample");
+            return fv_fail(FV_UNSUPPORTED, "its input has more than 2^31 values a sample");
         fv_status status = line_up(im, reshaped);
         if (status != FV_OK)
             return status;
@@ -442,11 +445,10 @@ fv_status fv_onnx_reshape(fv_onnx_import *im, const fv_onnx_array *array, int ra
     return FV_OK;
 }
 
-fv_status fv_onnx_transpose(const fv_onnx_import *im, const fv_onnx_array *a, const int *axes,
-                            fv_onnx_array *t) {
+fv_status fv_onnx_transpose(const fv_onnx_array *a, const int *axes, fv_onnx_array *t) {
     int moved[FV_ONNX_FACTORS] = {0}, count = 0;
     if (axes[0] != 0)
-        return fv_onnx_refuse(im, "it moves the batch's axis");
+        return fv_fail(FV_UNSUPPORTED, "it moves the batch's axis");
     *t = *a;
     for (int axis = 0; axis < a->rank; axis++) {
         t->begin[axis] = count;

@@ -2,35 +2,9 @@
  * is refused. Called by the operators. */
 #include "formats/onnx/import.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What fv_fail() does, with arguments. */
-static fv_status fail_with(fv_status status, const char *format, va_list values) {
-    char reason[500];
-    vsnprintf(reason, sizeof reason, format, values);
-    return fv_fail(status, "%s", reason);
-}
-
-fv_status fv_onnx_wrong(const fv_onnx_import *im, const char *format, ...) {
-    va_list values;
-    (void)im;
-    va_start(values, format);
-    fv_status status = fail_with(FV_FORMAT, format, values);
-    va_end(values);
-    return status;
-}
-
-fv_status fv_onnx_refuse(const fv_onnx_import *im, const char *format, ...) {
-    va_list values;
-    (void)im;
-    va_start(values, format);
-    fv_status status = fail_with(FV_UNSUPPORTED, format, values);
-    va_end(values);
-    return status;
-}
 
 /* ---- Inputs and outputs --------------------------------------------------------------------- */
 
@@ -52,12 +26,12 @@ fv_onnx_value *fv_onnx_in_array(const fv_onnx_import *im, size_t i) {
     if (value && value->kind == FV_VALUE_ARRAY)
         return value;
     if (value)
-        fv_onnx_refuse(im,
-                       "its input \"%.100s\" is a constant, expected what depends on the net's "
-                       "input",
-                       value->name);
+        fv_fail(FV_UNSUPPORTED,
+                "its input \"%.100s\" is a constant, expected what depends on the net's "
+                "input",
+                value->name);
     else
-        fv_onnx_wrong(im, "its input %zu is missing", i + 1);
+        fv_fail(FV_FORMAT, "its input %zu is missing", i + 1);
     return NULL;
 }
 
@@ -66,10 +40,10 @@ const fv_onnx_constant *fv_onnx_in_constant(const fv_onnx_import *im, size_t i) 
     if (value && value->kind == FV_VALUE_CONSTANT)
         return &value->constant;
     if (value)
-        fv_onnx_refuse(im, "its input \"%.100s\" depends on the net's input, expected constants",
-                       value->name);
+        fv_fail(FV_UNSUPPORTED,
+                "its input \"%.100s\" depends on the net's input, expected constants", value->name);
     else
-        fv_onnx_wrong(im, "its input %zu is missing", i + 1);
+        fv_fail(FV_FORMAT, "its input %zu is missing", i + 1);
     return NULL;
 }
 
@@ -145,20 +119,20 @@ fv_status fv_onnx_list(const fv_onnx_import *im, const char *name, size_t input,
         return FV_OK;
     size_t found = attribute ? attribute->count : value->constant.count;
     if (!attribute && value->kind != FV_VALUE_CONSTANT)
-        return fv_onnx_refuse(im, "%s is known only when the net runs", name);
+        return fv_fail(FV_UNSUPPORTED, "%s is known only when the net runs", name);
     if (found > (size_t)most)
-        return fv_onnx_wrong(im, "%s has %zu numbers, at most %d are possible", name, found, most);
+        return fv_fail(FV_FORMAT, "%s has %zu numbers, at most %d are possible", name, found, most);
     for (size_t i = 0; i < found; i++) {
         if (attribute && !attribute->integers)
-            return fv_onnx_wrong(im, "%s holds no whole numbers", name);
+            return fv_fail(FV_FORMAT, "%s holds no whole numbers", name);
         double number = attribute ? 0 : fv_onnx_number(&value->constant, i);
         if (attribute)
             list[i] = attribute->integers[i];
         else if (!to_integer(number, &list[i]))
-            return fv_onnx_refuse(im,
-                                  "%s depends on a size that is known only when the net runs "
-                                  "(give the input fixed sizes: --set NAME=SIZE)",
-                                  name);
+            return fv_fail(FV_UNSUPPORTED,
+                           "%s depends on a size that is known only when the net runs "
+                           "(give the input fixed sizes: --set NAME=SIZE)",
+                           name);
     }
     *count = (int)found;
     return FV_OK;
@@ -171,15 +145,15 @@ fv_status fv_onnx_scalar(const fv_onnx_import *im, const char *name, size_t inpu
     if (!value)
         return FV_OK;
     if (value->kind != FV_VALUE_CONSTANT || value->constant.count != 1)
-        return fv_onnx_refuse(im, "%s is no constant number", name);
+        return fv_fail(FV_UNSUPPORTED, "%s is no constant number", name);
     *number = fv_onnx_as_written(fv_onnx_number(&value->constant, 0));
     return FV_OK;
 }
 
-int fv_onnx_axis(const fv_onnx_import *im, int64_t axis, int rank) {
+int fv_onnx_axis(int64_t axis, int rank) {
     if (axis >= -rank && axis < rank)
         return (int)(axis < 0 ? axis + rank : axis);
-    fv_onnx_wrong(im, "there is no axis %lld: its input has %d", (long long)axis, rank);
+    fv_fail(FV_FORMAT, "there is no axis %lld: its input has %d", (long long)axis, rank);
     return -1;
 }
 
@@ -198,18 +172,18 @@ fv_status fv_onnx_slices(const fv_onnx_import *im, int rank, int64_t *begin, int
         return status;
     if (*count < 0 || ends != *count || (axis_count >= 0 && axis_count != *count) ||
         (steps >= 0 && steps != *count))
-        return fv_onnx_wrong(im, "starts, ends, axes and steps have different lengths");
+        return fv_fail(FV_FORMAT, "starts, ends, axes and steps have different lengths");
     for (int i = 0; i < *count; i++) {
-        int axis = fv_onnx_axis(im, axis_count >= 0 ? axes[i] : i, rank);
+        int axis = fv_onnx_axis(axis_count >= 0 ? axes[i] : i, rank);
         if (axis < 0)
             return fv_error_status();
         if (seen >> axis & 1)
-            return fv_onnx_wrong(im, "it names axis %d twice", axis);
+            return fv_fail(FV_FORMAT, "it names axis %d twice", axis);
         seen |= 1U << axis;
         axes[i] = axis;
         step[i] = steps >= 0 ? step[i] : 1;
         if (step[i] == 0 || step[i] > INT32_MAX || step[i] < -INT32_MAX)
-            return fv_onnx_wrong(im, "a step is 0 or too large");
+            return fv_fail(FV_FORMAT, "a step is 0 or too large");
     }
     return FV_OK;
 }

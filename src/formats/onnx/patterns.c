@@ -396,6 +396,6 @@ fv_status fv_onnx_find_pattern(fv_onnx_import *im, bool *found) {
                 status = find_at(im, x, path[last], found);
         }
     if (status == FV_OK && !*found && strcmp(node->op, "Erf") == 0)
-        return fv_onnx_refuse(im, "it is not part of a GELU, x / 2 (1 + erf(x / sqrt 2))");
+        return fv_fail(FV_UNSUPPORTED, "it is not part of a GELU, x / 2 (1 + erf(x / sqrt 2))");
     return status;
 }
