@@ -1,6 +1,6 @@
 /* An ONNX model as a net. import.c walks the nodes, in whose order each value becomes a
  * constant or a layer's output; layout.c knows how a layer's numbers lie as ONNX has them;
- * fold.c reckons constants; import_*.c know the operators, by subject, and join what is one
+ * fold*.c reckon constants; import_*.c know the operators, by subject, and join what is one
  * layer here: bias, batch norm, activation; patterns.c knows formulas that are one layer, which
  * match.c finds. Layers and their weights are added to a draft (draft.c), a net whose text
  * the net itself is then read from. */
@@ -121,7 +121,7 @@ fv_status fv_onnx_in_and_out(const fv_onnx_import *im, fv_onnx_value **in, fv_on
 /* Axis in 0..rank-1 from one that may be counted from the end; -1 and a message: it is none. */
 int fv_onnx_axis(int64_t axis, int rank);
 
-/* ---- Constants (fold.c) ---------------------------------------------------------------- */
+/* ---- Constants (fold*.c) --------------------------------------------------------------- */
 
 double fv_onnx_number(const fv_onnx_constant *constant, size_t i);
 /* Refuses constants that were reckoned of what only a run would know. */
