@@ -131,8 +131,8 @@ int models_load(const cli_call *call, const char *const *paths, int count,
     for (int i = 0; i < count; i++) {
         if (!is_model_file(paths[i]))
             return wrong_use(call,
-                             "%s has no trained weights: give a model (.safetensors, .onnx), as "
-                             "`fovea train` writes it",
+                             "%s has no trained weights: give a model: a .safetensors file, as "
+                             "`fovea train` writes it, .onnx, .keras or .h5",
                              paths[i]);
     }
     for (int i = 0; i < count; i++) {

@@ -423,8 +423,8 @@ static int run(const cli_call *call) {
         run.count++;
     if (run.count == 0)
         return wrong_use(call,
-                         "the first operand must be a model (.safetensors), which `fovea train` "
-                         "writes; %s has no trained weights",
+                         "the first operand must be a model: a .safetensors file, as `fovea train` "
+                         "writes it, .onnx, .keras or .h5; %s has no trained weights",
                          call->operands[0]);
     if (run.count == call->operand_count)
         return wrong_use(call, "no file to predict for after the model");

@@ -709,7 +709,7 @@ FV_API fv_status fv_net_initialize(fv_net *net, uint64_t seed);
  * removed stays whole for this net. */
 FV_API fv_net *fv_net_load(const char *path);
 /* The same with settings changed first: "conv2.filters=8", "train.lr=0.1", or, of a parameter of
- * the text, "depth=56". */
+ * the text, "depth=56"; of an .onnx file, sizes of its input: "height=224". */
 FV_API fv_net *fv_net_load_with(const char *path, const char *const *settings, int count);
 /* The same from .net text; `name` stands for the file in messages. */
 FV_API fv_net *fv_net_parse(const char *text, const char *name);

@@ -2,7 +2,7 @@
  * register tile of the product has sums. What `fovea bench` compares layers with. */
 #include "kernels/local.h"
 
-enum { CHAINS = 2 * FV_TILE_ROWS < 12 ? 12 : 2 * FV_TILE_ROWS };
+enum { CHAINS = 2 * FV_TILE_ROWS };
 
 /* CHAINS x VL multiply-adds `rounds` times; their sum, so that they are done. */
 double FV_LOCAL(multiply_adds)(size_t rounds, real factor, int64_t *count) {

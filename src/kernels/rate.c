@@ -22,29 +22,30 @@ static double now(void) {
 /* The best stretch counts: others are those in which the thread did not run. */
 static void measure_thread(void *argument, int unit, int thread) {
     const measure *m = argument;
-    double begin = now(), before = begin, sum = 0;
+    double begin = now(), before = begin;
     (void)thread;
     while (before - begin < m->seconds) {
         int64_t count;
-        sum += m->kernels->multiply_adds(ROUNDS, (real)0.5, &count);
+        m->kernels->multiply_adds(ROUNDS, (real)0.5, &count);
         double after = now(), rate = (double)count / (after - before);
         m->rates[unit] = rate > m->rates[unit] ? rate : m->rates[unit];
         before = after;
     }
-    m->rates[unit] += sum * 0; /* it was needed */
 }
 
 double fv_peak_gflops(int threads, double seconds) {
     measure m = {.kernels = fv_kernels_get(), .seconds = seconds};
     threads = threads > 0 ? threads : fv_cpu_count();
     fv_pool *pool = m.kernels ? fv_pool_new(threads) : NULL;
-    double sum = 0;
+    double gflops = -1;
     m.rates = pool ? fv_alloc((size_t)threads, sizeof *m.rates) : NULL;
-    if (m.rates)
+    if (m.rates) {
         fv_pool_run(pool, threads, measure_thread, &m);
-    for (int t = 0; m.rates && t < threads; t++)
-        sum += m.rates[t];
+        gflops = 0;
+        for (int t = 0; t < threads; t++)
+            gflops += 2e-9 * m.rates[t];
+    }
     fv_free(m.rates);
     fv_pool_free(pool);
-    return m.rates ? 2e-9 * sum : -1;
+    return gflops;
 }

@@ -124,16 +124,22 @@ static fv_status finish(fv_onnx_import *im, fv_tensor layer, int rank,
     return status == FV_OK ? fv_onnx_set_standard(im, fv_onnx_out(im, 0), layer, rank) : status;
 }
 
+/* Into the options of a layer, of which every kind of convolution has its own. */
+static void put_window(const fv_onnx_window *w, int *kernel, int *stride, int *dilation,
+                       int (*pad)[2]) {
+    memcpy(kernel, w->kernel, sizeof w->kernel);
+    memcpy(stride, w->stride, sizeof w->stride);
+    memcpy(dilation, w->dilation, sizeof w->dilation);
+    memcpy(pad, w->pad, sizeof w->pad);
+}
+
 static fv_status add_conv(fv_onnx_import *im, const fv_onnx_window *w, fv_tensor x, int64_t filters,
                           int64_t groups, bool bias, fv_tensor *layer) {
     fv_conv_options o = {.filters = (int)filters,
                          .groups = groups > 1 ? (int)groups : 0,
                          .padding = w->padding,
                          .no_bias = !bias};
-    memcpy(o.kernel, w->kernel, sizeof o.kernel);
-    memcpy(o.stride, w->stride, sizeof o.stride);
-    memcpy(o.dilation, w->dilation, sizeof o.dilation);
-    memcpy(o.pad, w->pad, sizeof o.pad);
+    put_window(w, o.kernel, o.stride, o.dilation, o.pad);
     return fv_onnx_add1(im, "conv", x, &o, layer);
 }
 
@@ -142,10 +148,7 @@ static fv_status add_depthwise(fv_onnx_import *im, const fv_onnx_window *w, fv_t
     fv_depthwise_conv_options o = {.multiplier = multiplier > 1 ? (int)multiplier : 0,
                                    .padding = w->padding,
                                    .no_bias = !bias};
-    memcpy(o.kernel, w->kernel, sizeof o.kernel);
-    memcpy(o.stride, w->stride, sizeof o.stride);
-    memcpy(o.dilation, w->dilation, sizeof o.dilation);
-    memcpy(o.pad, w->pad, sizeof o.pad);
+    put_window(w, o.kernel, o.stride, o.dilation, o.pad);
     return fv_onnx_add1(im, "depthwise_conv", x, &o, layer);
 }
 
@@ -231,10 +234,7 @@ fv_status fv_onnx_conv_transpose(fv_onnx_import *im) {
     fv_conv_transpose_options o = {.filters = (int)(filters * groups),
                                    .groups = groups > 1 ? (int)groups : 0,
                                    .no_bias = !bias};
-    memcpy(o.kernel, w.kernel, sizeof o.kernel);
-    memcpy(o.stride, w.stride, sizeof o.stride);
-    memcpy(o.dilation, w.dilation, sizeof o.dilation);
-    memcpy(o.pad, w.pad, sizeof o.pad);
+    put_window(&w, o.kernel, o.stride, o.dilation, o.pad);
     memcpy(o.output_pad, output_pad, sizeof o.output_pad);
     if (status == FV_OK)
         status = fv_onnx_add1(im, "conv_transpose", x, &o, &layer);
