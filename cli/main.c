@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const cli_verb *const verbs[] = {&verb_train,  &verb_test,    &verb_predict, &verb_run,
-                                 &verb_info,   &verb_bench,   &verb_check,   &verb_data,
-                                 &verb_export, &verb_convert, &verb_version, &verb_help,    NULL};
+const cli_verb *const verbs[] = {
+    &verb_train, &verb_test,   &verb_predict, &verb_run,     &verb_info, &verb_bench, &verb_check,
+    &verb_data,  &verb_export, &verb_convert, &verb_version, &verb_help, NULL};
 
 /* Promised, but not in this version. */
 static const char *const later_verbs[] = {"show", "view", NULL};

@@ -54,10 +54,10 @@ FV_API const char *fv_version(void); /* "0.1.0" */
 /* The kernels in use: "v2", "v3", "v4" (x86-64 levels) or "generic". FOVEA_ISA=v2|v3|v4|generic in
  * the environment forces one; NULL with a message when that is not possible here. */
 FV_API const char *fv_instruction_set(void);
-FV_API int fv_default_threads(void);  /* the processors that this process may use */
+FV_API int fv_default_threads(void); /* the processors that this process may use */
 /* 2 x the multiply-adds a second, in billions, that so many threads (0: the default) do from
- * registers with these kernels: what nothing exceeds but algorithms that need fewer. Takes `seconds`
- * (0.05 is enough). Negative with a message where there is no memory or thread. */
+ * registers with these kernels: what nothing exceeds but algorithms that need fewer. Takes
+ * `seconds` (0.05 is enough). Negative with a message where there is no memory or thread. */
 FV_API double fv_peak_gflops(int threads, double seconds);
 FV_API const char *fv_features(void); /* optional parts built in: "zlib png jpeg zip json" */
 
@@ -628,7 +628,7 @@ FV_API fv_status fv_add_metric(fv_net *net, fv_tensor layer, const fv_metric_opt
  * lines name, what losses that are not auxiliary judge, and the last layer that runs at inference;
  * in the order of the layers. */
 FV_API fv_status fv_add_output(fv_net *net, fv_tensor layer);
-FV_API int fv_output_count(const fv_net *net); /* 0 before fv_net_build() */
+FV_API int fv_output_count(const fv_net *net);                   /* 0 before fv_net_build() */
 FV_API const char *fv_output_name(const fv_net *net, int index); /* NULL past the last */
 
 /* How a net is trained: the `train` lines of a .net file. Zero or NULL: the default, which for the
@@ -819,9 +819,9 @@ FV_API fv_status fv_session_run(fv_session *session, const float *input, int sam
 FV_API const float *fv_session_output(const fv_session *session, const char *name, fv_shape *shape);
 /* Seconds spent in layer `index` since the session began, summed over threads, when profiling. */
 FV_API double fv_session_seconds(const fv_session *session, int index);
-/* How layer `index` is run, in a word or two: "winograd 4x4", "products"; "folded" where the weights
- * of the layer before have taken it up (batch norm), "view" where it moves no number, "" where there
- * is but one way or it does not run. Static. */
+/* How layer `index` is run, in a word or two: "winograd 4x4", "products"; "folded" where the
+ * weights of the layer before have taken it up (batch norm), "view" where it moves no number, ""
+ * where there is but one way or it does not run. Static. */
 FV_API const char *fv_session_algorithm(const fv_session *session, int index);
 FV_API void fv_session_memory(const fv_session *session, fv_memory *memory); /* as allocated */
 

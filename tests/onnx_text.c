@@ -223,7 +223,7 @@ static bool read_port(pb_istream_t *stream, onnx_text *d, const char *what) {
         void *to = &name;
         if (!pb_make_string_substream(stream, &part) ||
             !(tag == fv_onnx_ValueInfoProto_type_tag ? read_type(&part, &sizes)
-                                                  : read_text(&part, NULL, &to)) ||
+                                                     : read_text(&part, NULL, &to)) ||
             !pb_close_string_substream(stream, &part))
             return false;
     }

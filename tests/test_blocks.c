@@ -144,7 +144,8 @@ static const pair faults[] = {
     {"input {9223372036854775808}", "1:8: the number is too large*"},
     {"input {123456789012345678901234567890}", "1:8: the number is too large*"},
     {"param a=16\ninput 3\nflatten {a} {a}",
-     "3:9: unexpected \"16\"; flatten takes no values\nflatten 16 16\n        ^"}, /* the line as it is read */
+     "3:9: unexpected \"16\"; flatten takes no values\nflatten 16 16\n        ^"}, /* the line as it
+                                                                                      is read */
     /* param */
     {"param", "1:1: param needs a parameter and its default*"},
     {"param a", "1:7: expected a parameter and its value, as in depth=20*"},

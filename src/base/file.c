@@ -1,5 +1,5 @@
-/* Files: bounded reading, reading of parts, read-only mapping, atomic writing, folders. Called by data, formats,
- * train and the .net parser. */
+/* Files: bounded reading, reading of parts, read-only mapping, atomic writing, folders. Called by
+ * data, formats, train and the .net parser. */
 #include "base/file.h"
 
 #include "base/alloc.h"

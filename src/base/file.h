@@ -1,5 +1,6 @@
-/* Files: whole-file reading with a bound, reading of parts, read-only mapping, and atomic writing (temporary name in
- * the same folder, fsync, rename). Called by data, formats, train and the .net parser. */
+/* Files: whole-file reading with a bound, reading of parts, read-only mapping, and atomic writing
+ * (temporary name in the same folder, fsync, rename). Called by data, formats, train and the .net
+ * parser. */
 #ifndef FV_BASE_FILE_H
 #define FV_BASE_FILE_H
 

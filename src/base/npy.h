@@ -29,8 +29,8 @@ fv_status fv_decode_npy(const char *path, const unsigned char *file, size_t size
                         size_t sizes[5], float **values);
 
 /* A .npy file as it is: its values stay bytes where they are uint8, else they become floats; the
- * other is NULL. But for halves they lie where the file was read to, so it needs no more memory than
- * the file. Freed with fv_free. */
+ * other is NULL. But for halves they lie where the file was read to, so it needs no more memory
+ * than the file. Freed with fv_free. */
 typedef struct fv_npy {
     int rank;
     size_t sizes[5];

@@ -16,8 +16,9 @@ typedef struct fv_tensor_entry {
     const unsigned char *bytes; /* in the mapped file; to be written: the caller's */
 } fv_tensor_entry;
 
-/* A safetensors file, its tensors mapped; its header is read. Every rule of the format is checked before it returns: header
- * length, JSON, no duplicate names, offsets without holes or overlaps, sizes against dtype. */
+/* A safetensors file, its tensors mapped; its header is read. Every rule of the format is checked
+ * before it returns: header length, JSON, no duplicate names, offsets without holes or overlaps,
+ * sizes against dtype. */
 typedef struct fv_tensors {
     fv_file file;
     fv_mapping mapping;
@@ -80,10 +81,10 @@ fv_status fv_npz_write(const fv_net *net, const char *path);
 /* The net as an ONNX model (IR 8, opset 17) that takes and gives arrays N, channels, sizes; equal
  * nets give equal files. FV_UNSUPPORTED names the layer that ONNX has no form for. */
 fv_status fv_onnx_export(const fv_net *net, const char *path);
-/* A net from an ONNX model (opset 6 to 28), by the layers that its operators are here; settings that
- * name a size of the input ("height=224") fix it, the others are as in .net files. Weights stay in the
- * file where all of them lie there as layers want them. FV_UNSUPPORTED names the node that has no
- * counterpart. */
+/* A net from an ONNX model (opset 6 to 28), by the layers that its operators are here; settings
+ * that name a size of the input ("height=224") fix it, the others are as in .net files. Weights
+ * stay in the file where all of them lie there as layers want them. FV_UNSUPPORTED names the node
+ * that has no counterpart. */
 fv_net *fv_onnx_load(const char *path, const char *const *settings, int count);
 
 #endif

@@ -90,7 +90,8 @@ static const char *show(const char *text, char shown[SHOWN_SIZE]) {
 
 /* Checks the first 8 bytes and gives the size of the JSON that follows them. */
 static fv_status header_size(const fv_file *file, size_t *size) {
-    unsigned char bytes[LENGTH_SIZE + 1] = {0}; /* and the first of the header, where there is one */
+    /* And the first of the header, where there is one. */
+    unsigned char bytes[LENGTH_SIZE + 1] = {0};
     size_t there = file->size < sizeof bytes ? file->size : sizeof bytes;
     int error = fv_file_read(file, 0, there, bytes);
     if (error)

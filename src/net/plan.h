@@ -64,9 +64,9 @@ typedef struct fv_plan {
     fv_node_plan *nodes;
     fv_segment *segments;
     int segment_count;
-    size_t gradients;                /* offset of net->weight_size sums (training) */
-    size_t staging, reading;         /* room for a layer's weights while it packs them; from_file: in
-                                        a thread's block, for what it reads of the file */
+    size_t gradients;        /* offset of net->weight_size sums (training) */
+    size_t staging, reading; /* room for a layer's weights while it packs them; from_file: in
+                                a thread's block, for what it reads of the file */
     size_t threads_at, thread_bytes; /* offset of the threads' blocks, and the size of one */
     size_t arena_bytes;
     fv_memory memory;
@@ -85,7 +85,7 @@ typedef struct fv_plan_options {
     bool frozen;                /* no weight learns, whatever their tuning says */
     const fv_plan_loss *losses; /* their outputs are kept, and in training their gradients */
     int loss_count;
-    fv_shape input;             /* rank 0 and no channels: the net's own */
+    fv_shape input; /* rank 0 and no channels: the net's own */
     /* Names to keep beside the main output, ended by NULL. NULL: in training none, at inference all
      * outputs of the net. */
     const char *const *outputs;
