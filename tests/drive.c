@@ -23,12 +23,12 @@ static void plan_layer(drive *d) {
                      .frozen = d->training && (d->frozen || !any_weight_moves(&d->inference))};
     for (int i = 0; i < d->input_count; i++)
         d->setting.input_gradient |= d->training && d->wants_gradient[i];
-    d->whole =
-        d->type->whole_batch || (d->type->mixes_samples && d->training && !d->setting.frozen);
     d->plan = (fv_layer_plan){0};
     if (d->type->prepare)
         d->type->prepare(d->options, d->inputs, d->input_count, &d->inference.output, &d->setting,
                          &d->plan);
+    d->whole = d->type->whole_batch || d->plan.whole_batch ||
+               (d->type->mixes_samples && d->training && !d->setting.frozen);
 }
 
 /* A gap of canaries after each thread's scratch. */

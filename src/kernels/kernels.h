@@ -95,6 +95,36 @@ typedef struct fv_lrn_window {
     real alpha, beta, k;
 } fv_lrn_window;
 
+/* Cells of a picture that one of Winograd's tiles reads or writes, some channels of them. */
+typedef struct fv_patch {
+    ptrdiff_t row, pixel; /* distances of the picture's rows and pixels */
+    int channels;         /* a multiple of kernels->vector */
+    /* The patch's cells that lie in the picture: the others are zeros, and are not written. The
+     * picture's pointer is to the first of them. */
+    int first_row, end_row, first_column, end_column;
+} fv_patch;
+
+/* A block of kernels w[cell][channel][filter], and of their points u[point][channel][filter]. */
+typedef struct fv_winograd_kernels {
+    int channels, filters;      /* filters: a multiple of kernels->vector */
+    ptrdiff_t cell, row;        /* distances in w of kernel cells and of channels */
+    ptrdiff_t step, points_row; /* distances in u of points and of channels */
+} fv_winograd_kernels;
+
+/* F(tile x tile, kernel x kernel), where tile + kernel - 1 = FV_WINOGRAD_POINTS. */
+typedef struct fv_winograd_form {
+    int tile, kernel;
+    /* y = the tile of points m, plus bias (NULL: 0), with relu max(., 0); and the transpose. */
+    void (*output)(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
+                   real *y);
+    void (*output_back)(const fv_patch *at, const real *dy, real *z, ptrdiff_t step);
+    void (*weights)(const fv_winograd_kernels *at, const real *w, real *u);
+    /* dw = (add: +=) what the points' gradients u come to. */
+    void (*weights_back)(const fv_winograd_kernels *at, const real *u, bool add, real *dw);
+} fv_winograd_form;
+
+enum { FV_WINOGRAD_POINTS = 6 };
+
 typedef void fv_update_kernel(const fv_update *update, size_t count, real *weight,
                               const real *gradient, real *const *slots);
 
@@ -175,20 +205,11 @@ typedef struct fv_kernels {
     void (*avgpool)(const fv_window *window, const real *x, real *y);
     void (*avgpool_back)(const fv_window *window, const real *dy, real *dx);
 
-    /* Winograd's F(4x4, 3x3), see winograd.c. Channels and filters are multiples of `vector`; row
-     * is the distance of image rows; the 36 points of a patch lie `step` apart. */
-    void (*winograd_input)(const real *x, ptrdiff_t row, int channels, real *v, ptrdiff_t step);
-    void (*winograd_input_back)(const real *v, ptrdiff_t step, int channels, real *dx,
-                                ptrdiff_t row); /* adds to dx */
-    /* Writes rows x columns of the tile. */
-    void (*winograd_output)(const real *m, ptrdiff_t step, int filters, const real *bias, bool relu,
-                            int rows, int columns, real *y, ptrdiff_t row);
-    void (*winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
-                                 ptrdiff_t step);
-    /* Kernels w[9][count], whose cells lie `step` apart, to points u[36][count]; and gradients
-     * u[36][count] back to dw[9][count]. */
-    void (*winograd_weights)(size_t count, const real *w, size_t step, real *u);
-    void (*winograd_weights_back)(size_t count, const real *u, real *dw);
+    /* Winograd's minimal filtering: the transforms of 6x6 points, see winograd.c. The points of a
+     * patch lie `step` apart. winograd_input_back adds to dx. */
+    void (*winograd_input)(const fv_patch *at, const real *x, real *v, ptrdiff_t step);
+    void (*winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t step, real *dx);
+    const fv_winograd_form *winograd[2]; /* F(4x4, 3x3) and F(2x2, 5x5) */
 
     fv_update_kernel *sgd;      /* slot 0: velocity */
     fv_update_kernel *adagrad;  /* slot 0: sum of g^2 */
@@ -216,9 +237,6 @@ typedef struct fv_kernels {
     /* mean = old_share mean + new_share w */
     void (*average)(size_t count, real old_share, real new_share, const real *w, real *mean);
 } fv_kernels;
-
-/* A Winograd tile of outputs is 4x4; its patch of the input, and its points, are 6x6. */
-enum { FV_WINOGRAD_TILE = 4, FV_WINOGRAD_POINTS = 6 };
 
 static inline size_t fv_bit_bytes(size_t count) {
     return (count + 63) / 64 * 8;

@@ -49,15 +49,9 @@ void FV_LOCAL(maxpool)(const fv_window *window, const real *x, real *y, void *wi
 void FV_LOCAL(maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
 void FV_LOCAL(avgpool)(const fv_window *window, const real *x, real *y);
 void FV_LOCAL(avgpool_back)(const fv_window *window, const real *dy, real *dx);
-void FV_LOCAL(winograd_input)(const real *x, ptrdiff_t row, int channels, real *v, ptrdiff_t step);
-void FV_LOCAL(winograd_input_back)(const real *v, ptrdiff_t step, int channels, real *dx,
-                                   ptrdiff_t row);
-void FV_LOCAL(winograd_output)(const real *m, ptrdiff_t step, int filters, const real *bias,
-                               bool relu, int rows, int columns, real *y, ptrdiff_t row);
-void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
-                                    ptrdiff_t step);
-void FV_LOCAL(winograd_weights)(size_t count, const real *w, size_t step, real *u);
-void FV_LOCAL(winograd_weights_back)(size_t count, const real *u, real *dw);
+void FV_LOCAL(winograd_input)(const fv_patch *at, const real *x, real *v, ptrdiff_t step);
+void FV_LOCAL(winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t step, real *dx);
+extern const fv_winograd_form FV_LOCAL(winograd_3x3), FV_LOCAL(winograd_5x5);
 fv_update_kernel FV_LOCAL(sgd), FV_LOCAL(adagrad), FV_LOCAL(rmsprop), FV_LOCAL(adadelta);
 fv_update_kernel FV_LOCAL(adam), FV_LOCAL(adamax), FV_LOCAL(nadam), FV_LOCAL(lion), FV_LOCAL(lamb);
 double FV_LOCAL(lamb_moments)(const fv_update *update, size_t count, const real *g,

@@ -1,13 +1,14 @@
-/* Winograd's minimal filtering F(4x4, 3x3) (Winograd 1980; Lavin & Gray 2016) on the points 0, 1,
- * -1, 2, -2 and infinity, and its exact transpose for the gradients. With X the 6x6 patch of the
- * input that a 4x4 tile of outputs sees, w the 3x3 kernel, and sums over channels left out: forward
- * Y = A' [(G w G') o (B' X B)] A weight gradient  dw = G' [(B' X B) o (A dY A')] G input gradient
- * dX = B [(G w G') o (A dY A')] B', added where patches overlap Here are the six transforms; the
- * products in between are batch-reduce products. Each 2-D transform is its 1-D one along columns,
- * then along rows. */
+/* Winograd's minimal filtering (Winograd 1980; Lavin & Gray 2016) on the points 0, 1, -1, 2, -2 and
+ * infinity, F(4x4, 3x3) and F(2x2, 5x5), and its exact transpose for the gradients. With X the 6x6
+ * patch of the input that a tile of outputs sees, w the kernel, and sums over channels left out:
+ *   forward          Y = A' [(G w G') o (B' X B)] A
+ *   weight gradient  dw = G' [(B' X B) o (A dY A')] G
+ *   input gradient   dX = B [(G w G') o (A dY A')] B', added where patches overlap
+ * Here are the transforms; the products in between are batch-reduce products. Each 2-D transform is
+ * its 1-D one along columns, then along rows. B is the same for both forms. */
 #include "kernels/local.h"
 
-enum { N = FV_WINOGRAD_POINTS, M = FV_WINOGRAD_TILE, R = 3 };
+enum { N = FV_WINOGRAD_POINTS };
 
 /* ---- The 1-D transforms: o = T i --------------------------------------------------------------
  */
@@ -36,7 +37,7 @@ FV_INLINE void multiply_b(vec *o, const vec *i) /* B, 6 to 6 */
     o[5] = i[5];
 }
 
-FV_INLINE void multiply_at(vec *o, const vec *i) /* A', 6 to 4 */
+FV_INLINE void multiply_at4(vec *o, const vec *i) /* A', 6 to 4 */
 {
     vec sum1 = i[1] + i[2], difference1 = i[1] - i[2];
     vec sum2 = i[3] + i[4], difference2 = i[3] - i[4];
@@ -46,7 +47,7 @@ FV_INLINE void multiply_at(vec *o, const vec *i) /* A', 6 to 4 */
     o[3] = difference1 + 8 * difference2 + i[5];
 }
 
-FV_INLINE void multiply_a(vec *o, const vec *i) /* A, 4 to 6 */
+FV_INLINE void multiply_a4(vec *o, const vec *i) /* A, 4 to 6 */
 {
     vec even = i[0] + i[2], odd = i[1] + i[3];
     vec far_even = i[0] + 4 * i[2], far_odd = 2 * i[1] + 8 * i[3];
@@ -58,7 +59,7 @@ FV_INLINE void multiply_a(vec *o, const vec *i) /* A, 4 to 6 */
     o[5] = i[3];
 }
 
-FV_INLINE void multiply_g(vec *o, const vec *i) /* G, 3 to 6 */
+FV_INLINE void multiply_g3(vec *o, const vec *i) /* G, 3 to 6 */
 {
     vec even = i[0] + i[2];
     vec far_even = (real)(1. / 24) * i[0] + (real)(1. / 6) * i[2], far_odd = (real)(1. / 12) * i[1];
@@ -70,7 +71,7 @@ FV_INLINE void multiply_g(vec *o, const vec *i) /* G, 3 to 6 */
     o[5] = i[2];
 }
 
-FV_INLINE void multiply_gt(vec *o, const vec *i) /* G', 6 to 3 */
+FV_INLINE void multiply_gt3(vec *o, const vec *i) /* G', 6 to 3 */
 {
     vec sum1 = i[1] + i[2], difference1 = i[1] - i[2];
     vec sum2 = i[3] + i[4], difference2 = i[3] - i[4];
@@ -79,8 +80,48 @@ FV_INLINE void multiply_gt(vec *o, const vec *i) /* G', 6 to 3 */
     o[2] = (real)(1. / 6) * (sum2 - sum1) + i[5];
 }
 
-/* ---- Along columns, then rows
- * -------------------------------------------------------------------- */
+FV_INLINE void multiply_at2(vec *o, const vec *i) /* A', 6 to 2 */
+{
+    o[0] = i[0] + (i[1] + i[2]) + (i[3] + i[4]);
+    o[1] = (i[1] - i[2]) + 2 * (i[3] - i[4]) + i[5];
+}
+
+FV_INLINE void multiply_a2(vec *o, const vec *i) /* A, 2 to 6 */
+{
+    o[0] = i[0];
+    o[1] = i[0] + i[1];
+    o[2] = i[0] - i[1];
+    o[3] = i[0] + 2 * i[1];
+    o[4] = i[0] - 2 * i[1];
+    o[5] = i[1];
+}
+
+FV_INLINE void multiply_g5(vec *o, const vec *i) /* G, 5 to 6 */
+{
+    vec even = i[0] + i[2] + i[4], odd = i[1] + i[3];
+    vec far_even = (real)(1. / 24) * i[0] + (real)(1. / 6) * i[2] + (real)(2. / 3) * i[4];
+    vec far_odd = (real)(1. / 12) * i[1] + (real)(1. / 3) * i[3];
+    o[0] = (real)0.25 * i[0];
+    o[1] = (real)(-1. / 6) * (even + odd);
+    o[2] = (real)(-1. / 6) * (even - odd);
+    o[3] = far_even + far_odd;
+    o[4] = far_even - far_odd;
+    o[5] = i[4];
+}
+
+FV_INLINE void multiply_gt5(vec *o, const vec *i) /* G', 6 to 5 */
+{
+    vec sum1 = i[1] + i[2], difference1 = i[1] - i[2];
+    vec sum2 = i[3] + i[4], difference2 = i[3] - i[4];
+    o[0] = (real)0.25 * i[0] - (real)(1. / 6) * sum1 + (real)(1. / 24) * sum2;
+    o[1] = (real)(1. / 12) * difference2 - (real)(1. / 6) * difference1;
+    o[2] = (real)(1. / 6) * (sum2 - sum1);
+    o[3] = (real)(1. / 3) * difference2 - (real)(1. / 6) * difference1;
+    o[4] = (real)(2. / 3) * sum2 - (real)(1. / 6) * sum1 + i[5];
+}
+
+/* ---- Along columns, then rows -------------------------------------------------------------------
+ */
 
 typedef void transform_1d(vec *output, const vec *input);
 
@@ -104,91 +145,168 @@ FV_INLINE void transform_2d(transform_1d *transform, const int from, const int t
         transform(out[i], half[i]);
 }
 
-/* Reads a patch of size x size pixels (row and pixel are distances), or points `step` apart. */
-FV_INLINE void load_patch(vec patch[N][N], const int size, const real *x, ptrdiff_t row,
-                          ptrdiff_t pixel) {
-    FV_UNROLL
-    for (int i = 0; i < size; i++)
-        FV_UNROLL
-    for (int j = 0; j < size; j++)
-        patch[i][j] = load(x + i * row + j * pixel);
-}
-
-FV_INLINE void store_patch(vec patch[N][N], const int size, real *x, ptrdiff_t row,
+/* size x size values, `row` and `pixel` apart. */
+FV_INLINE void load_square(vec square[N][N], const int size, const real *x, ptrdiff_t row,
                            ptrdiff_t pixel) {
     FV_UNROLL
     for (int i = 0; i < size; i++)
         FV_UNROLL
     for (int j = 0; j < size; j++)
-        store(x + i * row + j * pixel, patch[i][j]);
+        square[i][j] = load(x + i * row + j * pixel);
 }
 
-/* ---- The kernels
- * -------------------------------------------------------------------------------------- */
+FV_INLINE void store_square(vec square[N][N], const int size, real *x, ptrdiff_t row,
+                            ptrdiff_t pixel) {
+    FV_UNROLL
+    for (int i = 0; i < size; i++)
+        FV_UNROLL
+    for (int j = 0; j < size; j++)
+        store(x + i * row + j * pixel, square[i][j]);
+}
 
-void FV_LOCAL(winograd_input)(const real *x, ptrdiff_t row, int channels, real *v, ptrdiff_t step) {
-    for (int c = 0; c < channels; c += VL) {
-        vec patch[N][N], points[N][N];
-        load_patch(patch, N, x + c, row, channels);
-        transform_2d(multiply_bt, N, N, points, patch);
-        store_patch(points, N, v + c, N * step, step);
+FV_INLINE bool is_whole(const fv_patch *at, const int size) {
+    return at->first_row == 0 && at->first_column == 0 && at->end_row == size &&
+           at->end_column == size;
+}
+
+/* The patch's cells in the picture; the others stay as they are. */
+static void load_some_cells(vec square[N][N], const fv_patch *at, const real *x) {
+    for (int i = at->first_row; i < at->end_row; i++)
+        for (int j = at->first_column; j < at->end_column; j++)
+            square[i][j] =
+                load(x + (i - at->first_row) * at->row + (j - at->first_column) * at->pixel);
+}
+
+/* Pictures to points: v = T x T' of a patch of size x size. */
+FV_INLINE void to_points(transform_1d *transform, const int size, const fv_patch *at, const real *x,
+                         real *v, ptrdiff_t step) {
+    vec square[N][N] = {0}, points[N][N];
+    bool whole = is_whole(at, size);
+    for (int c = 0; c < at->channels; c += VL) {
+        if (whole)
+            load_square(square, size, x + c, at->row, at->pixel);
+        else
+            load_some_cells(square, at, x + c);
+        transform_2d(transform, size, N, points, square);
+        store_square(points, N, v + c, N * step, step);
     }
 }
 
-void FV_LOCAL(winograd_input_back)(const real *v, ptrdiff_t step, int channels, real *dx,
-                                   ptrdiff_t row) {
-    for (int c = 0; c < channels; c += VL) {
+/* ---- The kernels --------------------------------------------------------------------------------
+ */
+
+void FV_LOCAL(winograd_input)(const fv_patch *at, const real *x, real *v, ptrdiff_t step) {
+    to_points(multiply_bt, N, at, x, v, step);
+}
+
+void FV_LOCAL(winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t step, real *dx) {
+    for (int c = 0; c < at->channels; c += VL) {
         vec points[N][N], patch[N][N];
-        load_patch(points, N, v + c, N * step, step);
+        load_square(points, N, v + c, N * step, step);
         transform_2d(multiply_b, N, N, patch, points);
-        for (int i = 0; i < N; i++)
-            for (int j = 0; j < N; j++) {
-                real *p = dx + i * row + (ptrdiff_t)j * channels + c;
+        for (int i = at->first_row; i < at->end_row; i++)
+            for (int j = at->first_column; j < at->end_column; j++) {
+                real *p =
+                    dx + (i - at->first_row) * at->row + (j - at->first_column) * at->pixel + c;
                 store(p, load(p) + patch[i][j]);
             }
     }
 }
 
-void FV_LOCAL(winograd_output)(const real *m, ptrdiff_t step, int filters, const real *bias,
-                               bool relu, int rows, int columns, real *y, ptrdiff_t row) {
-    for (int f = 0; f < filters; f += VL) {
-        vec points[N][N], tile[N][N], offset = load(bias + f);
-        load_patch(points, N, m + f, N * step, step);
-        transform_2d(multiply_at, N, M, tile, points);
-        for (int i = 0; i < rows; i++)
-            for (int j = 0; j < columns; j++) {
+FV_INLINE void output(transform_1d *transform, const int size, const fv_patch *at, const real *m,
+                      ptrdiff_t step, const real *bias, bool relu, real *y) {
+    for (int f = 0; f < at->channels; f += VL) {
+        vec points[N][N], tile[N][N], offset = {0};
+        if (bias)
+            offset = load(bias + f);
+        load_square(points, N, m + f, N * step, step);
+        transform_2d(transform, N, size, tile, points);
+        for (int i = 0; i < at->end_row; i++)
+            for (int j = 0; j < at->end_column; j++) {
                 vec value = tile[i][j] + offset;
-                store(y + i * row + (ptrdiff_t)j * filters + f, relu ? rectify(value) : value);
+                store(y + i * at->row + j * at->pixel + f, relu ? rectify(value) : value);
             }
     }
 }
 
-void FV_LOCAL(winograd_output_back)(const real *dy, ptrdiff_t row, int filters, real *z,
-                                    ptrdiff_t step) {
-    for (int f = 0; f < filters; f += VL) {
-        vec tile[N][N], points[N][N];
-        load_patch(tile, M, dy + f, row, filters);
-        transform_2d(multiply_a, M, N, points, tile);
-        store_patch(points, N, z + f, N * step, step);
-    }
+FV_INLINE void weights(transform_1d *transform, const int size, const fv_winograd_kernels *at,
+                       const real *w, real *u) {
+    for (int c = 0; c < at->channels; c++)
+        for (int f = 0; f < at->filters; f += VL) {
+            vec kernel[N][N], points[N][N];
+            load_square(kernel, size, w + c * at->row + f, size * at->cell, at->cell);
+            transform_2d(transform, size, N, points, kernel);
+            store_square(points, N, u + c * at->points_row + f, N * at->step, at->step);
+        }
 }
 
-void FV_LOCAL(winograd_weights)(size_t count, const real *w, size_t step, real *u) {
-    ptrdiff_t cell = (ptrdiff_t)step, point = (ptrdiff_t)count;
-    for (ptrdiff_t i = 0; i < point; i += VL) {
-        vec kernel[N][N], points[N][N];
-        load_patch(kernel, R, w + i, R * cell, cell);
-        transform_2d(multiply_g, R, N, points, kernel);
-        store_patch(points, N, u + i, N * point, point);
-    }
+FV_INLINE void weights_back(transform_1d *transform, const int size, const fv_winograd_kernels *at,
+                            const real *u, bool add, real *dw) {
+    for (int c = 0; c < at->channels; c++)
+        for (int f = 0; f < at->filters; f += VL) {
+            vec points[N][N], kernel[N][N];
+            load_square(points, N, u + c * at->points_row + f, N * at->step, at->step);
+            transform_2d(transform, N, size, kernel, points);
+            real *p = dw + c * at->row + f;
+            FV_UNROLL
+            for (int i = 0; i < size; i++)
+                FV_UNROLL
+            for (int j = 0; j < size; j++) {
+                real *cell = p + (i * size + j) * at->cell;
+                if (add)
+                    kernel[i][j] += load(cell);
+                store(cell, kernel[i][j]);
+            }
+        }
 }
 
-void FV_LOCAL(winograd_weights_back)(size_t count, const real *u, real *dw) {
-    ptrdiff_t cell = (ptrdiff_t)count;
-    for (ptrdiff_t i = 0; i < cell; i += VL) {
-        vec points[N][N], kernel[N][N];
-        load_patch(points, N, u + i, N * cell, cell);
-        transform_2d(multiply_gt, N, R, kernel, points);
-        store_patch(kernel, R, dw + i, R * cell, cell);
-    }
+/* ---- The two forms ------------------------------------------------------------------------------
+ */
+
+static void output_4(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
+                     real *y) {
+    output(multiply_at4, 4, at, m, step, bias, relu, y);
 }
+
+static void output_2(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
+                     real *y) {
+    output(multiply_at2, 2, at, m, step, bias, relu, y);
+}
+
+static void output_back_4(const fv_patch *at, const real *dy, real *z, ptrdiff_t step) {
+    to_points(multiply_a4, 4, at, dy, z, step);
+}
+
+static void output_back_2(const fv_patch *at, const real *dy, real *z, ptrdiff_t step) {
+    to_points(multiply_a2, 2, at, dy, z, step);
+}
+
+static void weights_3(const fv_winograd_kernels *at, const real *w, real *u) {
+    weights(multiply_g3, 3, at, w, u);
+}
+
+static void weights_5(const fv_winograd_kernels *at, const real *w, real *u) {
+    weights(multiply_g5, 5, at, w, u);
+}
+
+static void weights_back_3(const fv_winograd_kernels *at, const real *u, bool add, real *dw) {
+    weights_back(multiply_gt3, 3, at, u, add, dw);
+}
+
+static void weights_back_5(const fv_winograd_kernels *at, const real *u, bool add, real *dw) {
+    weights_back(multiply_gt5, 5, at, u, add, dw);
+}
+
+const fv_winograd_form FV_LOCAL(winograd_3x3) = {.tile = 4,
+                                                 .kernel = 3,
+                                                 .output = output_4,
+                                                 .output_back = output_back_4,
+                                                 .weights = weights_3,
+                                                 .weights_back = weights_back_3};
+
+const fv_winograd_form FV_LOCAL(winograd_5x5) = {.tile = 2,
+                                                 .kernel = 5,
+                                                 .output = output_2,
+                                                 .output_back = output_back_2,
+                                                 .weights = weights_5,
+                                                 .weights_back = weights_back_5};

@@ -129,9 +129,10 @@ void fv_conv_prepare(const fv_conv_options *o, const fv_shape *input, const fv_s
     plan->keep_input = (g.uses & FV_CONV_WEIGHT_GRADIENT) != 0;
     plan->spent[0] = plan->spent[1] = true;
     plan->algorithm = !table && fv_conv_winograd_fits(&g, setting) ? WINOGRAD : PRODUCTS;
-    plan->words = plan->algorithm == WINOGRAD ? "winograd 4x4"
-                  : g.depthwise               ? "depthwise"
-                                              : "products";
+    if (plan->algorithm == WINOGRAD)
+        plan->words = g.axis[1].kernel == 3 ? "winograd 4x4" : "winograd 2x2";
+    else
+        plan->words = g.depthwise ? "depthwise" : "products";
     algorithm(plan)->prepare(&g, setting, plan);
     if (!table)
         return;

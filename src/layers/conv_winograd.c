@@ -1,472 +1,315 @@
-/* Convolution with 3x3 kernels in the plane by Winograd's F(4x4, 3x3): 36 products of transformed
- * tiles in place of 144, and both gradients by its exact transpose on the same tiles (formulas in
- * kernels/winograd.c). Tiles go through in blocks that fit the second cache: transform, 36
- * products, transform back. Rounds a little differently from the direct algorithm (about 1e-6 of
- * the largest value). Called by conv.c. */
-#include "layers/conv.h"
-#include <string.h>
+/* Convolution with 3x3 or 5x5 kernels in the plane by Winograd's F(4x4, 3x3) and F(2x2, 5x5): 36
+ * products of transformed tiles in place of 144 or 100, and both gradients by the exact transpose
+ * on the same tiles (formulas in kernels/winograd.c). Rounds a little differently from the direct
+ * algorithm (about 1e-6 of the largest value). Two ways through the same code:
+ *   - sample by sample, with the kernels' points packed before the run: inference, and training
+ *     where those points stay in a thread's cache;
+ *   - over the whole batch, where they would not: tiles of all samples go through in chunks that
+ *     all threads share, and each thread makes the points of its kernels on the way, uses them for
+ *     the whole chunk, and forgets them. Nothing is packed, and nothing summed apart.
+ * Here is the choice between them and the direct algorithm, the sizes, and the packing. Called by
+ * conv.c. */
+#include "layers/conv_winograd.h"
 
 enum {
-    TILE = FV_WINOGRAD_TILE,
-    EDGE = FV_WINOGRAD_POINTS - FV_WINOGRAD_TILE, /* input cells beyond a tile of outputs */
-    POINTS = FV_WINOGRAD_POINTS * FV_WINOGRAD_POINTS,
-    BLOCK_BYTES = 256 << 10, /* speed only */
-    BLOCKS_A_THREAD = 4,     /* speed only: fewer are shared step by step */
+    SCRATCH_BYTES = 256 << 10, /* speed only: what a thread makes at a time */
+    SAMPLE_LOW = 256 << 10,    /* speed only: points of a thread's chunk: half of the kernels', */
+    SAMPLE_HIGH = 4 << 20,     /* ... within these bounds */
+    BATCH_BYTES = 12 << 20,    /* speed only: points of a chunk that all threads share */
+    STAY_BYTES = 1 << 20,      /* speed only: kernels' points that stay in a thread's cache */
+    LINE = 64 / sizeof(real),
+    WEIGHT_ROWS = 48, /* speed only: channels of a unit of the weight gradient */
 };
 
 /* ---- Sizes, in reals --------------------------------------------------------------------------
  */
 
-typedef struct winograd {
-    int rows, columns; /* tiles */
-    int block;         /* tiles that go through together */
-    int channels, filters;
-    ptrdiff_t v_step, z_step;       /* between the points of a block: of the input, of the output */
-    size_t input_copy, output_copy; /* padded copies; 0: the array itself will do */
-} winograd;
-
-static bool exact_fit(const fv_axis *a, int tiles) {
-    return a->before == 0 && a->in == tiles * TILE + EDGE;
+/* Rows that are not a multiple of many lines apart, and points an odd number of lines: a column of
+ * rows, or of points, then lies in many sets of the first cache. */
+static fv_points spread(int width, int rows) {
+    fv_points p = {.row = width % (8 * LINE) == 0 ? width + LINE : width};
+    ptrdiff_t lines = (rows * p.row + LINE - 1) / LINE;
+    p.step = (lines + (lines % 2 == 0)) * LINE;
+    return p;
 }
 
-static winograd measure(const fv_conv_geometry *g, const fv_kernels *k) {
-    winograd w = {.rows = (g->axis[1].out + TILE - 1) / TILE,
-                  .columns = (g->axis[2].out + TILE - 1) / TILE,
-                  .channels = g->channels,
-                  .filters = g->filters};
-    int tiles = w.rows * w.columns;
-    int fit = BLOCK_BYTES / (POINTS * (g->channels + g->filters) * (int)sizeof(real));
-    fit = fit < k->rows ? k->rows : fit / k->rows * k->rows;
-    int blocks = (tiles + fit - 1) / fit;
-    w.block = (tiles + blocks - 1) / blocks;
-    w.v_step = (ptrdiff_t)w.block * g->channels;
-    w.z_step = (ptrdiff_t)w.block * g->filters;
-    if (!exact_fit(&g->axis[1], w.rows) || !exact_fit(&g->axis[2], w.columns))
-        w.input_copy = (size_t)(w.rows * TILE + EDGE) * (size_t)(w.columns * TILE + EDGE) *
-                       (size_t)g->channels;
-    if (g->axis[1].out != w.rows * TILE || g->axis[2].out != w.columns * TILE)
-        w.output_copy = (size_t)(w.rows * TILE) * (size_t)(w.columns * TILE) * (size_t)g->filters;
+size_t fv_points_count(fv_points points, int rows) {
+    return (size_t)(FV_WINOGRAD_ALL - 1) * (size_t)points.step + (size_t)rows * (size_t)points.row;
+}
+
+static int64_t kernel_bytes(const fv_conv_geometry *g) {
+    return (int64_t)FV_WINOGRAD_ALL * g->channels * g->filters * (int64_t)sizeof(real);
+}
+
+static int choose_chunk(const fv_conv_geometry *g, const fv_winograd *w, int64_t tiles) {
+    int64_t tile = FV_WINOGRAD_ALL * (int64_t)sizeof(real), bytes = BATCH_BYTES;
+    if (!w->whole_batch) {
+        bytes = kernel_bytes(g) / 2;
+        bytes = bytes < SAMPLE_LOW ? SAMPLE_LOW : bytes > SAMPLE_HIGH ? SAMPLE_HIGH : bytes;
+    }
+    int64_t fit = bytes / (tile * (g->channels + (w->whole_batch ? g->filters : 0)));
+    fit = fit < 2 * w->k->rows ? 2 * w->k->rows : fit;
+    int64_t chunks = (tiles + fit - 1) / fit;
+    return (int)((tiles + chunks - 1) / chunks);
+}
+
+fv_winograd fv_winograd_measure(const fv_conv_geometry *g, const fv_setting *setting,
+                                bool whole_batch) {
+    const fv_kernels *k = setting->kernels;
+    const fv_winograd_form *form = k->winograd[g->axis[1].kernel == 5];
+    fv_winograd w = {.k = k,
+                     .form = form,
+                     .whole_batch = whole_batch,
+                     .rows = (g->axis[1].out + form->tile - 1) / form->tile,
+                     .columns = (g->axis[2].out + form->tile - 1) / form->tile,
+                     .channels = g->channels,
+                     .filters = g->filters};
+    int panels = fv_panels(g->filters, k);
+    w.chunk = choose_chunk(g, &w, (int64_t)w.rows * w.columns * setting->batch);
+    int64_t panel_bytes = FV_WINOGRAD_ALL * (int64_t)w.chunk * k->panel * (int64_t)sizeof(real);
+    w.group = panels > 1 && 2 * panel_bytes <= SCRATCH_BYTES ? 2 : 1;
+    w.block = WEIGHT_ROWS / k->rows * k->rows;
+    w.input = spread(g->channels, w.chunk);
+    w.output = spread(g->filters, w.chunk);
+    w.made = spread(w.group * k->panel, w.chunk);
+    w.kernel = spread(w.group * k->panel, FV_WINOGRAD_DEPTH);
+    w.kernel_turned = spread(k->panel, FV_WINOGRAD_DEPTH);
+    w.sums = spread(2 * k->panel, w.block);
     return w;
 }
 
-/* One point of the packed kernels, forward and transposed. */
-static size_t forward_point(const winograd *w, const fv_kernels *k) {
-    return (size_t)fv_panels(w->filters, k) * (size_t)k->panel * (size_t)w->channels;
+size_t fv_winograd_forward_point(const fv_winograd *w) {
+    return (size_t)fv_panels(w->filters, w->k) * (size_t)w->k->panel * (size_t)w->channels;
 }
 
-static size_t backward_point(const winograd *w, const fv_kernels *k) {
-    return (size_t)fv_panels(w->channels, k) * (size_t)k->panel * (size_t)w->filters;
+size_t fv_winograd_back_point(const fv_winograd *w) {
+    return (size_t)fv_panels(w->channels, w->k) * (size_t)w->k->panel * (size_t)w->filters;
 }
 
-static size_t kernel_count(const winograd *w) {
+static size_t kernel_count(const fv_winograd *w) {
     return (size_t)w->channels * (size_t)w->filters;
 }
 
 /* ---- Whether it pays ---------------------------------------------------------------------------
  *
  * Both algorithms as multiply-adds a sample, for each pair of channel and filter: those that they
- * do, and those that could be done while their weights are read. A sample reads all of them in each
- * pass, so that small maps are bound by the 36 weights for 9: those of many channels do not stay in
- * the cache. What it costs to read was measured, see docs/performance.md. */
+ * do, and those that could be done while their weights are read. A sample that goes by itself reads
+ * all of them in each pass, so that small maps are bound by the 36 weights for 9: those of many
+ * channels do not stay in the cache. What it costs to read was measured, see docs/performance.md.
+ */
 
 enum {
-    READ_CACHED = 2, /* speed only, all four: multiply-adds in the time of reading a weight */
+    READ_CACHED = 2, /* speed only, all: multiply-adds in the time of reading a weight */
     READ_MEMORY = 16,
     CACHED_BYTES = 8 << 20, /* weights of a layer that stay in the last cache */
     TRANSFORM = 18,         /* multiply-adds for a point of one channel's or filter's tile */
+    MAKE_KERNELS = 12,      /* ... of a kernel, in each of three passes over a chunk */
 };
+
+static int passes(const fv_conv_geometry *g) {
+    return 1 + !!(g->uses & FV_CONV_INPUT_GRADIENT) + !!(g->uses & FV_CONV_WEIGHT_GRADIENT);
+}
 
 /* Of `values` weights for each pair, each used in `steps` places a pass. */
 static double pair_cost(const fv_conv_geometry *g, const fv_setting *setting, int values,
                         double steps) {
     double pairs = (double)g->channels * g->filters;
     bool stay = pairs * values * (double)sizeof(real) <= CACHED_BYTES;
-    int passes = 1, reads = 1;
-    if (g->uses & FV_CONV_INPUT_GRADIENT)
-        passes++, reads++;
-    if (g->uses & FV_CONV_WEIGHT_GRADIENT) /* sums are read and written */
-        passes++, reads += 2;
+    /* The weight gradient's sums are read and written. */
+    int reads = passes(g) + !!(g->uses & FV_CONV_WEIGHT_GRADIENT);
     /* Training packs them before each batch. */
-    double packing = setting->training ? (double)passes / setting->batch : 0;
-    return values * (steps * passes + (stay ? READ_CACHED : READ_MEMORY) * (reads + packing));
+    double packing = setting->training ? (double)passes(g) / setting->batch : 0;
+    return values * (steps * passes(g) + (stay ? READ_CACHED : READ_MEMORY) * (reads + packing));
+}
+
+static bool wants_whole_batch(const fv_conv_geometry *g, const fv_setting *setting) {
+    return setting->training && kernel_bytes(g) > STAY_BYTES;
 }
 
 static bool pays(const fv_conv_geometry *g, const fv_setting *setting) {
-    int rows = (g->axis[1].out + TILE - 1) / TILE, columns = (g->axis[2].out + TILE - 1) / TILE;
-    double tiles = (double)rows * columns, places = (double)g->axis[1].out * g->axis[2].out;
-    double transforms = TRANSFORM * tiles * (1. / g->channels + 1. / g->filters);
-    return pair_cost(g, setting, POINTS, tiles + transforms) < pair_cost(g, setting, 9, places);
+    fv_winograd w = fv_winograd_measure(g, setting, wants_whole_batch(g, setting));
+    double tiles = (double)w.rows * w.columns, places = (double)g->axis[1].out * g->axis[2].out;
+    double steps = tiles + TRANSFORM * tiles * (1. / g->channels + 1. / g->filters);
+    double direct = pair_cost(g, setting, w.form->kernel * w.form->kernel, places);
+    if (!w.whole_batch)
+        return pair_cost(g, setting, FV_WINOGRAD_ALL, steps) < direct;
+    double chunks = tiles / w.chunk;
+    return FV_WINOGRAD_ALL * passes(g) * (steps + MAKE_KERNELS * chunks) < direct;
 }
 
 /* Whole vectors of channels and filters, and not so many that the points fill the memory. */
-bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
+static bool can_do(const fv_conv_geometry *g, const fv_setting *setting) {
     int vector = setting->kernels->vector;
     const fv_axis *h = &g->axis[1], *w = &g->axis[2];
-    if (setting->exact || g->axis[0].in != 1 || g->axis[0].out != 1 || g->axis[0].kernel != 1)
+    if (g->axis[0].in != 1 || g->axis[0].out != 1 || g->axis[0].kernel != 1 || g->groups != 1)
         return false;
-    if (h->kernel != 3 || w->kernel != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 ||
-        w->dilation != 1 || g->groups != 1)
+    if ((h->kernel != 3 && h->kernel != 5) || w->kernel != h->kernel || h->stride != 1 ||
+        w->stride != 1 || h->dilation != 1 || w->dilation != 1)
         return false;
     if (g->channels % vector || g->filters % vector || g->channels < 16 || g->filters < 16)
         return false;
-    return (int64_t)g->channels * g->filters <= 1 << 20 && pays(g, setting);
+    return (int64_t)g->channels * g->filters <= 1 << 20 &&
+           (int64_t)h->out * w->out * setting->batch <= INT32_MAX;
 }
 
-/* Channels whose kernels are transformed and packed together: a panel of the transposed ones. */
-static size_t pack_room(const winograd *w, const fv_kernels *k) {
-    return (size_t)POINTS * (size_t)k->panel * (size_t)w->filters;
+bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
+    return !setting->exact && can_do(g, setting) && pays(g, setting);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------------
+ */
+
+/* Points of a chunk: of the input, and in training of the output's gradient. */
+static size_t chunk_count(const fv_winograd *w, const fv_setting *setting) {
+    return fv_points_count(w->input, w->chunk) +
+           (setting->training ? fv_points_count(w->output, w->chunk) : 0);
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+size_t fv_winograd_scratch_count(const fv_winograd *w, const fv_setting *setting) {
+    size_t made = fv_points_count(w->made, w->chunk);
+    size_t kernel = fv_points_count(w->kernel, FV_WINOGRAD_DEPTH);
+    if (!w->whole_batch)
+        return made;
+    size_t turned = fv_points_count((fv_points){FV_WINOGRAD_DEPTH, w->kernel_turned.step},
+                                    w->k->panel) + /* before they are turned */
+                    fv_points_count(w->kernel_turned, FV_WINOGRAD_DEPTH);
+    size_t forward = made + kernel;
+    if (!setting->training)
+        return forward;
+    return larger(larger(forward, made + turned), fv_points_count(w->sums, w->block));
+}
+
+/* A panel's kernels before they are turned: [36][panel of channels][filters]. */
+static size_t pack_room(const fv_winograd *w) {
+    return (size_t)FV_WINOGRAD_ALL * (size_t)w->k->panel * (size_t)w->filters;
 }
 
 static void prepare(const fv_conv_geometry *g, const fv_setting *setting, fv_layer_plan *plan) {
-    const fv_kernels *k = setting->kernels;
-    winograd w = measure(g, k);
-    size_t points = (size_t)POINTS;
-    /* Kernels in panels, the bias, transposed panels. */
-    plan->packed = points * forward_point(&w, k) + (size_t)w.filters;
-    plan->scratch = points * (size_t)(w.v_step + w.z_step) + w.input_copy;
-    if (setting->training)
-        plan->scratch += w.output_copy + w.input_copy;
-    if (plan->scratch < pack_room(&w, k))
-        plan->scratch = pack_room(&w, k);
-    if (g->uses & FV_CONV_WEIGHT_GRADIENT)
-        plan->held = points * kernel_count(&w) * sizeof(real);
-    if (setting->input_gradient)
-        plan->packed += points * backward_point(&w, k);
+    plan->whole_batch = wants_whole_batch(g, setting);
+    fv_winograd w = fv_winograd_measure(g, setting, plan->whole_batch);
+    size_t points = FV_WINOGRAD_ALL, chunk = chunk_count(&w, setting);
+    plan->scratch = fv_winograd_scratch_count(&w, setting);
+    if (w.whole_batch) {
+        plan->spent[0] = plan->spent[1] = false;
+        plan->shared = chunk + (size_t)setting->batch * (size_t)w.filters; /* bias sums */
+    } else {
+        /* Kernels in panels, the bias, turned panels. */
+        plan->packed = points * fv_winograd_forward_point(&w) + (size_t)w.filters;
+        plan->scratch += chunk;
+        if (g->uses & FV_CONV_WEIGHT_GRADIENT)
+            plan->held = points * kernel_count(&w) * sizeof(real);
+        if (setting->input_gradient) {
+            plan->packed += points * fv_winograd_back_point(&w);
+            plan->scratch = larger(plan->scratch, pack_room(&w));
+        }
+    }
     plan->packed *= sizeof(real);
     plan->scratch *= sizeof(real);
+    plan->shared *= sizeof(real);
 }
 
-typedef struct packing {
-    const fv_call *call;
-    winograd w;
-    real *forward, *back; /* NULL: not wanted */
-} packing;
+/* ---- Packing ------------------------------------------------------------------------------------
+ */
 
-static void pack_channels(void *argument, int unit, int thread) {
-    const packing *p = argument;
-    const fv_call *call = p->call;
-    const fv_kernels *k = call->kernels;
-    int channels = p->w.channels, filters = p->w.filters, first = unit * k->panel;
-    int count = channels - first < k->panel ? channels - first : k->panel;
-    size_t values = (size_t)count * (size_t)filters, at = (size_t)first * (size_t)filters;
-    real *points = (real *)(call->scratch + (size_t)thread * call->scratch_stride);
-    k->winograd_weights(values, call->weights[0] + at, kernel_count(&p->w), points);
-    for (size_t e = 0; e < POINTS; e++, points += values) {
-        fv_pack_rows(k, points, filters, channels, filters, first, count,
-                     p->forward + e * forward_point(&p->w, k));
-        if (p->back)
-            k->pack(points, filters, true, filters, count,
-                    p->back + e * backward_point(&p->w, k) + at);
-    }
+/* One panel of filters: [36][panel][channels][a panel's filters]. */
+static void pack_forward(void *argument, int panel, int thread) {
+    const fv_winograd_pass *p = argument;
+    const fv_winograd *w = &p->w;
+    (void)thread;
+    int f = panel * w->k->panel;
+    int columns = w->filters - f < w->k->panel ? w->filters - f : w->k->panel;
+    fv_points to = {.row = w->k->panel, .step = (ptrdiff_t)fv_winograd_forward_point(w)};
+    fv_winograd_make_kernels(p, 0, w->channels, f, columns, to,
+                             (real *)(uintptr_t)p->forward + (ptrdiff_t)f * w->channels);
+}
+
+/* One panel of channels, turned: [36][panel][filters][a panel's channels]. */
+static void pack_back(void *argument, int panel, int thread) {
+    const fv_winograd_pass *p = argument;
+    const fv_winograd *w = &p->w;
+    int c = panel * w->k->panel;
+    int count = w->channels - c < w->k->panel ? w->channels - c : w->k->panel;
+    real *points = (real *)(p->call->scratch + (size_t)thread * p->call->scratch_stride);
+    real *to = (real *)(uintptr_t)p->back + (ptrdiff_t)c * w->filters;
+    fv_points made = {.row = w->filters, .step = (ptrdiff_t)count * w->filters};
+    fv_winograd_make_kernels(p, c, count, 0, w->filters, made, points);
+    for (int e = 0; e < FV_WINOGRAD_ALL; e++)
+        w->k->pack(points + e * made.step, made.row, true, w->filters, count,
+                   to + (size_t)e * fv_winograd_back_point(w));
 }
 
 static void pack(const fv_conv_geometry *g, const fv_call *call) {
-    const fv_kernels *k = call->kernels;
-    packing p = {.call = call, .w = measure(g, k), .forward = call->packed};
-    real *bias = p.forward + (size_t)POINTS * forward_point(&p.w, k);
+    if (call->plan->whole_batch)
+        return;
+    fv_winograd_pass p = fv_winograd_open(g, call);
+    real *bias = (real *)(uintptr_t)p.bias;
     for (int f = 0; f < p.w.filters; f++)
         bias[f] = call->weights[1] ? call->weights[1][f] : 0;
+    fv_pool_run(call->pool, fv_panels(p.w.filters, p.w.k), pack_forward, &p);
     if (call->setting->input_gradient)
-        p.back = bias + p.w.filters;
-    fv_pool_run(call->pool, fv_panels(p.w.channels, k), pack_channels, &p);
+        fv_pool_run(call->pool, fv_panels(p.w.channels, p.w.k), pack_back, &p);
 }
 
-/* ---- Copies
- * ----------------------------------------------------------------------------------------- */
+/* ---- Shared by both passes ----------------------------------------------------------------------
+ */
 
-static const real *padded_input(const fv_conv_geometry *g, const winograd *w, fv_pool *pool,
-                                const real *x, real *copy) {
-    if (!w->input_copy)
-        return x;
-    int high[2] = {w->rows * TILE + EDGE - g->axis[1].before - g->axis[1].in,
-                   w->columns * TILE + EDGE - g->axis[2].before - g->axis[2].in};
-    fv_border b = {.size = {1, g->axis[1].in, g->axis[2].in},
-                   .low = {0, g->axis[1].before, g->axis[2].before},
-                   .high = {0, high[0], high[1]},
-                   .channels = w->channels,
-                   .repeat = 1,
-                   .row = w->channels};
-    fv_copy_with_border(&b, pool, x, copy);
-    return copy;
-}
-
-static const real *padded_gradient(const fv_conv_geometry *g, const winograd *w, const real *dy,
-                                   real *copy) {
-    if (!w->output_copy)
-        return dy;
-    fv_border b = {.size = {1, g->axis[1].out, g->axis[2].out},
-                   .high = {0, w->rows * TILE - g->axis[1].out, w->columns * TILE - g->axis[2].out},
-                   .channels = w->filters,
-                   .repeat = 1,
-                   .row = w->filters};
-    fv_copy_with_border(&b, NULL, dy, copy);
-    return copy;
-}
-
-/* The input's part of a padded gradient. */
-static void crop_gradient(const fv_conv_geometry *g, const winograd *w, const real *padded,
-                          real *dx) {
-    size_t row = (size_t)(w->columns * TILE + EDGE) * (size_t)w->channels;
-    size_t width = (size_t)g->axis[2].in * (size_t)w->channels;
-    padded += (size_t)g->axis[1].before * row + (size_t)g->axis[2].before * (size_t)w->channels;
-    for (int h = 0; h < g->axis[1].in; h++)
-        memcpy(dx + (size_t)h * width, padded + (size_t)h * row, width * sizeof(real));
-}
-
-/* ---- Blocks of tiles
- * ----------------------------------------------------------------------------------- */
-
-typedef struct arrays {
-    const fv_kernels *k;
-    const real *x, *dy; /* padded */
-    real *y, *dx;       /* dx padded; NULL: not wanted */
-    real *v, *z;        /* points of a block */
-    ptrdiff_t x_row, y_row, dy_row;
-    const real *forward, *bias, *back; /* packed */
-    real *sums;                        /* of the kernel gradient's points; NULL: not wanted */
-    bool add;                          /* to what `sums` holds */
-    bool relu;                         /* max(., 0) of the output */
-} arrays;
-
-static void transform_inputs(const winograd *w, const arrays *a, int first, int begin, int end) {
-    for (int t = begin; t < end; t++) {
-        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
-        a->k->winograd_input(a->x + row * a->x_row + (ptrdiff_t)column * w->channels, a->x_row,
-                             w->channels, a->v + (ptrdiff_t)t * w->channels, w->v_step);
+fv_winograd_pass fv_winograd_open(const fv_conv_geometry *g, const fv_call *call) {
+    fv_winograd_pass p = {
+        .g = g, .call = call, .w = fv_winograd_measure(g, call->setting, call->plan->whole_batch)};
+    p.v = (real *)(p.w.whole_batch ? call->shared : call->scratch);
+    p.z = p.v + fv_points_count(p.w.input, p.w.chunk);
+    if (p.w.whole_batch) {
+        p.bias = call->weights[1];
+        return p;
     }
+    p.forward = call->packed;
+    p.bias = p.forward + (size_t)FV_WINOGRAD_ALL * fv_winograd_forward_point(&p.w);
+    p.back = p.bias + p.w.filters;
+    p.sums = call->weight_gradients[0] ? (real *)call->held : NULL;
+    return p;
 }
 
-/* z = v U at point e, for panels [begin, end) of filters. */
-static void forward_products(const winograd *w, const arrays *a, int count, ptrdiff_t e, int begin,
-                             int end) {
-    const ptrdiff_t zero = 0;
-    fv_product p = {.rows = count,
-                    .depth = w->channels,
-                    .terms = 1,
-                    .a = a->v + e * w->v_step,
-                    .a_offset = &zero,
-                    .a_row = w->channels,
-                    .a_column = 1,
-                    .b_offset = &zero,
-                    .b_row = a->k->panel,
-                    .c_row = w->filters};
-    for (int f = begin * a->k->panel; f < w->filters && f < end * a->k->panel; f += a->k->panel) {
-        p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
-        p.b = a->forward + e * (ptrdiff_t)forward_point(w, a->k) + (ptrdiff_t)f * w->channels;
-        p.c = a->z + e * w->z_step + f;
-        a->k->product(&p);
-    }
+real *fv_winograd_scratch(const fv_winograd_pass *p, int thread) {
+    real *own = (real *)(p->call->scratch + (size_t)thread * p->call->scratch_stride);
+    return p->w.whole_batch ? own : own + chunk_count(&p->w, p->call->setting);
 }
 
-static void transform_outputs(const fv_conv_geometry *g, const winograd *w, const arrays *a,
-                              int first, int begin, int end) {
-    for (int t = begin; t < end; t++) {
-        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
-        int rows = g->axis[1].out - row < TILE ? g->axis[1].out - row : TILE;
-        int columns = g->axis[2].out - column < TILE ? g->axis[2].out - column : TILE;
-        a->k->winograd_output(a->z + (ptrdiff_t)t * w->filters, w->z_step, w->filters, a->bias,
-                              a->relu, rows, columns,
-                              a->y + row * a->y_row + (ptrdiff_t)column * w->filters, a->y_row);
-    }
+void fv_winograd_make_kernels(const fv_winograd_pass *p, int c, int count, int f, int columns,
+                              fv_points to, real *points) {
+    ptrdiff_t filters = p->w.filters;
+    fv_winograd_kernels at = {.channels = count,
+                              .filters = columns,
+                              .cell = p->w.channels * filters,
+                              .row = filters,
+                              .step = to.step,
+                              .points_row = to.row};
+    p->w.form->weights(&at, p->call->weights[0] + c * filters + f, points);
 }
 
-/* sums += v' z for each point: the kernel's gradient. */
-static void weight_products(const winograd *w, const arrays *a, ptrdiff_t e, int count) {
-    const ptrdiff_t zero = 0;
-    fv_product p = {.rows = w->channels,
-                    .depth = count,
-                    .terms = 1,
-                    .a = a->v + e * w->v_step,
-                    .a_offset = &zero,
-                    .a_row = 1,
-                    .a_column = w->channels,
-                    .b_offset = &zero,
-                    .b_row = w->filters,
-                    .c_row = w->filters,
-                    .add = a->add};
-    for (int f = 0; f < w->filters; f += a->k->panel) {
-        p.columns = w->filters - f < a->k->panel ? w->filters - f : a->k->panel;
-        p.b = a->z + e * w->z_step + f;
-        p.c = a->sums + e * (ptrdiff_t)kernel_count(w) + f;
-        a->k->product(&p);
-    }
+/* Cells [0, size) from `start` on of an axis of the picture: those that it has, *at the first. */
+static void clip(int start, int size, int picture, int *first, int *end, int *at) {
+    *first = start < 0 ? -start : 0;
+    *end = picture - start < size ? picture - start : size;
+    if (*end <= *first)
+        *first = *end = 0;
+    *at = *end > *first ? start + *first : 0;
 }
 
-/* v = z U', in place of the input's points: they have done their work. */
-static void input_products(const winograd *w, const arrays *a, ptrdiff_t e, int count) {
-    const ptrdiff_t zero = 0;
-    fv_product p = {.rows = count,
-                    .depth = w->filters,
-                    .terms = 1,
-                    .a = a->z + e * w->z_step,
-                    .a_offset = &zero,
-                    .a_row = w->filters,
-                    .a_column = 1,
-                    .b_offset = &zero,
-                    .b_row = a->k->panel,
-                    .c_row = w->channels};
-    for (int c = 0; c < w->channels; c += a->k->panel) {
-        p.columns = w->channels - c < a->k->panel ? w->channels - c : a->k->panel;
-        p.b = a->back + e * (ptrdiff_t)backward_point(w, a->k) + (ptrdiff_t)c * w->filters;
-        p.c = a->v + e * w->v_step + c;
-        a->k->product(&p);
-    }
+fv_patch fv_winograd_patch(const fv_winograd *w, int t, int size, const int before[2],
+                           const int picture[2], int channels, ptrdiff_t *at) {
+    int tiles = w->rows * w->columns, sample = t / tiles, row, column;
+    fv_patch p = {.row = (ptrdiff_t)picture[1] * channels, .pixel = channels, .channels = channels};
+    clip(t % tiles / w->columns * w->form->tile - before[0], size, picture[0], &p.first_row,
+         &p.end_row, &row);
+    clip(t % w->columns * w->form->tile - before[1], size, picture[1], &p.first_column,
+         &p.end_column, &column);
+    *at = ((ptrdiff_t)sample * picture[0] + row) * p.row + (ptrdiff_t)column * channels;
+    return p;
 }
 
-static void backward_block(const winograd *w, const arrays *a, int first, int count) {
-    if (a->sums)
-        transform_inputs(w, a, first, 0, count);
-    for (int t = 0; t < count; t++) {
-        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
-        a->k->winograd_output_back(a->dy + row * a->dy_row + (ptrdiff_t)column * w->filters,
-                                   a->dy_row, w->filters, a->z + (ptrdiff_t)t * w->filters,
-                                   w->z_step);
-    }
-    for (ptrdiff_t e = 0; e < POINTS; e++) {
-        if (a->sums)
-            weight_products(w, a, e, count);
-        if (a->dx)
-            input_products(w, a, e, count);
-    }
-    for (int t = 0; a->dx && t < count; t++) {
-        int row = (first + t) / w->columns * TILE, column = (first + t) % w->columns * TILE;
-        a->k->winograd_input_back(a->v + (ptrdiff_t)t * w->channels, w->v_step, w->channels,
-                                  a->dx + row * a->x_row + (ptrdiff_t)column * w->channels,
-                                  a->x_row);
-    }
-}
-
-/* ---- Samples
- * --------------------------------------------------------------------------------------------- */
-
-static arrays point_arrays(const fv_conv_geometry *g, const winograd *w, const fv_call *call) {
-    const fv_kernels *k = call->kernels;
-    arrays a = {.k = k,
-                .v = (real *)call->scratch,
-                .x_row = (ptrdiff_t)g->axis[2].in * w->channels,
-                .y_row = (ptrdiff_t)g->axis[2].out * w->filters,
-                .dy_row = (ptrdiff_t)w->columns * TILE * w->filters,
-                .forward = call->packed,
-                .sums = call->weight_gradients[0] ? (real *)call->held : NULL,
-                .add = !call->first};
-    a.z = a.v + POINTS * w->v_step;
-    a.bias = a.forward + (size_t)POINTS * forward_point(w, k);
-    a.back = a.bias + w->filters;
-    if (w->input_copy)
-        a.x_row = (ptrdiff_t)(w->columns * TILE + EDGE) * w->channels;
-    return a;
-}
-
-/* One sample's output. Threads that share it take blocks, each in scratch of its own; or, where
- * there are few, one block after another, each of its three steps together. Neither changes a
- * number. */
-typedef struct shared_output {
-    const fv_conv_geometry *g;
-    const fv_call *call;
-    winograd w;
-    arrays a;
-    int first, count, parts; /* a block that is shared, and the parts of its steps */
-} shared_output;
-
-static void forward_block(void *argument, int unit, int thread) {
-    const shared_output *o = argument;
-    const winograd *w = &o->w;
-    arrays a = o->a;
-    int first = unit * w->block, left = w->rows * w->columns - first;
-    int count = left < w->block ? left : w->block;
-    a.v = (real *)(o->call->scratch + (size_t)thread * o->call->scratch_stride);
-    a.z = a.v + POINTS * w->v_step;
-    transform_inputs(w, &a, first, 0, count);
-    for (ptrdiff_t e = 0; e < POINTS; e++)
-        forward_products(w, &a, count, e, 0, fv_panels(w->filters, a.k));
-    transform_outputs(o->g, w, &a, first, 0, count);
-}
-
-static int part_at(const shared_output *o, int part) {
-    return o->count * part / o->parts;
-}
-
-static void inputs_part(void *argument, int part, int thread) {
-    const shared_output *o = argument;
-    (void)thread;
-    transform_inputs(&o->w, &o->a, o->first, part_at(o, part), part_at(o, part + 1));
-}
-
-static void products_part(void *argument, int unit, int thread) {
-    const shared_output *o = argument;
-    int panels = fv_panels(o->w.filters, o->a.k), half = (panels + 1) / 2;
-    (void)thread;
-    forward_products(&o->w, &o->a, o->count, unit / 2, unit % 2 * half, unit % 2 ? panels : half);
-}
-
-static void outputs_part(void *argument, int part, int thread) {
-    const shared_output *o = argument;
-    (void)thread;
-    transform_outputs(o->g, &o->w, &o->a, o->first, part_at(o, part), part_at(o, part + 1));
-}
-
-static void share_blocks(shared_output *o, fv_pool *pool) {
-    int tiles = o->w.rows * o->w.columns;
-    for (o->first = 0; o->first < tiles; o->first += o->w.block) {
-        o->count = tiles - o->first < o->w.block ? tiles - o->first : o->w.block;
-        o->parts = o->count < 2 * fv_pool_threads(pool) ? o->count : 2 * fv_pool_threads(pool);
-        fv_pool_run(pool, o->parts, inputs_part, o);
-        fv_pool_run(pool, 2 * POINTS, products_part, o);
-        fv_pool_run(pool, o->parts, outputs_part, o);
-    }
-}
-
-static void forward(const fv_conv_geometry *g, const fv_call *call) {
-    shared_output o = {.g = g, .call = call, .w = measure(g, call->kernels)};
-    int blocks = (o.w.rows * o.w.columns + o.w.block - 1) / o.w.block;
-    o.a = point_arrays(g, &o.w, call);
-    o.a.relu = call->activation == FV_RELU;
-    real *copy = o.a.z + POINTS * o.w.z_step;
-    for (int s = 0; s < call->samples; s++) {
-        o.a.x = padded_input(g, &o.w, call->pool, call->in[0] + (size_t)s * fv_conv_input_count(g),
-                             copy);
-        o.a.y = call->out + (size_t)s * fv_conv_output_count(g);
-        if (call->pool && blocks < BLOCKS_A_THREAD * fv_pool_threads(call->pool))
-            share_blocks(&o, call->pool);
-        else
-            fv_pool_run(call->pool, blocks, forward_block, &o);
-    }
-}
-
-static void backward_sample(const fv_conv_geometry *g, const winograd *w, const fv_call *call,
-                            arrays *a, int s) {
-    real *copy = a->z + POINTS * w->z_step;
-    real *dy_copy = copy + w->input_copy, *dx_copy = dy_copy + w->output_copy;
-    real *dx =
-        call->in_gradient[0] ? call->in_gradient[0] + (size_t)s * fv_conv_input_count(g) : NULL;
-    if (a->sums)
-        a->x = padded_input(g, w, NULL, call->in[0] + (size_t)s * fv_conv_input_count(g), copy);
-    a->dy =
-        padded_gradient(g, w, call->out_gradient + (size_t)s * fv_conv_output_count(g), dy_copy);
-    a->dx = dx && w->input_copy ? dx_copy : dx;
-    if (a->dx)
-        memset(a->dx, 0, (w->input_copy ? w->input_copy : fv_conv_input_count(g)) * sizeof(real));
-    for (int t = 0; t < w->rows * w->columns; t += w->block, a->add = true) {
-        int left = w->rows * w->columns - t;
-        backward_block(w, a, t, left < w->block ? left : w->block);
-    }
-    if (dx && w->input_copy)
-        crop_gradient(g, w, dx_copy, dx);
-    if (call->weight_gradients[1])
-        call->kernels->add_rows(
-            (size_t)g->axis[1].out * (size_t)g->axis[2].out, w->filters, w->filters,
-            call->out_gradient + (size_t)s * fv_conv_output_count(g), call->weight_gradients[1]);
-}
-
-static void backward(const fv_conv_geometry *g, const fv_call *call) {
-    winograd w = measure(g, call->kernels);
-    arrays a = point_arrays(g, &w, call);
-    if (call->first && call->weight_gradients[1])
-        memset(call->weight_gradients[1], 0, (size_t)w.filters * sizeof(real));
-    for (int s = 0; s < call->samples; s++)
-        backward_sample(g, &w, call, &a, s);
-    if (call->last && a.sums)
-        call->kernels->winograd_weights_back(kernel_count(&w), a.sums, call->weight_gradients[0]);
-}
-
-const fv_conv_algorithm fv_conv_by_winograd = {prepare, pack, forward, backward};
+const fv_conv_algorithm fv_conv_by_winograd = {prepare, pack, fv_winograd_forward,
+                                               fv_winograd_backward};

@@ -92,6 +92,7 @@ double fv_activation_constant(fv_activation activation);
 typedef struct fv_layer_plan {
     int algorithm;                /* the layer's own choice, by shape, batch, pass and kernels */
     const char *words;            /* what it is called; NULL: there is but one. Static */
+    bool whole_batch;             /* runs over the batch, as those types do that always say so */
     bool keep_input, keep_output; /* the backward pass reads them */
     size_t kept;                  /* a sample: notes from forward to backward */
     size_t packed;                /* weights rearranged by pack() */

@@ -97,8 +97,9 @@ static void cut_segments(fv_plan *plan) {
         const fv_layer_type *type = net->nodes[n].type;
         if (!plan->nodes[n].runs)
             continue;
-        bool whole = type->whole_batch || (type->mixes_samples && plan->training &&
-                                           !net->nodes[n].tuning.freeze && !plan->frozen);
+        bool whole = type->whole_batch || plan->nodes[n].layer.whole_batch ||
+                     (type->mixes_samples && plan->training && !net->nodes[n].tuning.freeze &&
+                      !plan->frozen);
         fv_segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
         if (last && !last->whole_batch && !whole)
             last->last = n;
@@ -567,13 +568,13 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     if (status)
         return status;
     find_roots(plan);
+    prepare_layers(plan);
     cut_segments(plan);
     for (int i = 0; i < plan->segment_count; i++) {
         own_weights(plan, &plan->segments[i]);
         cut_units(plan, &plan->segments[i]);
     }
     choose_groups(plan);
-    prepare_layers(plan);
     status = check_sizes(plan);
     if (!status)
         status = place_all(plan);
