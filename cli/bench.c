@@ -20,8 +20,7 @@ static const cli_option bench_table[] = {
      "time training steps instead of inference"},
     {"seconds", "S", OPTION_NUMBER, offsetof(bench_options, seconds), 0, 86400,
      "how long to measure; default 2"},
-    {"layers", NULL, OPTION_FLAG, offsetof(bench_options, layers), 0, 0,
-     "also time each layer of inference"},
+    {"layers", NULL, OPTION_FLAG, offsetof(bench_options, layers), 0, 0, "also time each layer"},
     {"exact", NULL, OPTION_FLAG, offsetof(bench_options, exact), 0, 0, "direct algorithms only"},
     {"json", NULL, OPTION_FLAG, offsetof(bench_options, json), 0, 0, "print JSON"},
     {0},
@@ -52,7 +51,8 @@ typedef struct bench_figures {
 
 /* What a run that looks at each layer shows. */
 typedef struct bench_layers {
-    double *ms; /* a sample, summed over the threads */
+    double *ms;         /* a sample, summed over the threads: of all passes together, and ... */
+    double (*parts)[3]; /* ... by fv_pass, in training */
     const char **algorithms;
     double peak; /* GFLOP/s of a thread's multiply-adds */
 } bench_layers;
@@ -93,6 +93,22 @@ static int make_samples(benchmark *bench) {
     return EXIT_SUCCESS;
 }
 
+/* The session or the trainer. */
+static int open_runs(benchmark *bench, bool profile) {
+    const bench_options *options = bench->options;
+    if (options->train)
+        bench->trainer = fv_trainer_new(bench->net, &(fv_trainer_options){.batch = bench->batch,
+                                                                          .threads = bench->threads,
+                                                                          .exact = options->exact,
+                                                                          .profile = profile});
+    else
+        bench->session = fv_session_new(bench->net, &(fv_session_options){.batch = bench->batch,
+                                                                          .threads = bench->threads,
+                                                                          .exact = options->exact,
+                                                                          .profile = profile});
+    return bench->trainer || bench->session ? EXIT_SUCCESS : fail(bench->call);
+}
+
 static int bench_open(benchmark *bench) {
     const bench_options *options = bench->options;
     bench->net = net_load(bench->call, bench->call->operands[0], NULL);
@@ -114,15 +130,7 @@ static int bench_open(benchmark *bench) {
     int status = make_samples(bench);
     if (status)
         return status;
-    if (options->train)
-        bench->trainer = fv_trainer_new(bench->net, &(fv_trainer_options){.batch = bench->batch,
-                                                                          .threads = bench->threads,
-                                                                          .exact = options->exact});
-    else
-        bench->session = fv_session_new(bench->net, &(fv_session_options){.batch = bench->batch,
-                                                                          .threads = bench->threads,
-                                                                          .exact = options->exact});
-    return bench->trainer || bench->session ? EXIT_SUCCESS : fail(bench->call);
+    return open_runs(bench, false);
 }
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
@@ -151,6 +159,11 @@ static int compare_times(const void *a, const void *b) {
     return (first > second) - (first < second);
 }
 
+/* The forward pass; in training also the gradients of input and weights. */
+static int pass_count(const benchmark *bench) {
+    return bench->options->train ? 3 : 1;
+}
+
 static int measure(benchmark *bench, bench_figures *figures) {
     for (int i = 0; i < WARM_UP; i++)
         if (run_once(bench))
@@ -167,80 +180,103 @@ static int measure(benchmark *bench, bench_figures *figures) {
     }
     qsort(bench->times, bench->runs, sizeof *bench->times, compare_times);
     double median = bench->times[bench->runs / 2] / bench->batch;
-    int passes = bench->trainer ? 3 : 1; /* forward; and the gradients of input and weights */
     figures->median_ms = 1e3 * median;
     figures->min_ms = 1e3 * bench->times[0] / bench->batch;
     figures->samples_per_second = 1 / median;
-    figures->gflops = 2e-9 * (double)bench->macs * passes / median;
+    figures->gflops = 2e-9 * (double)bench->macs * pass_count(bench) / median;
     return EXIT_SUCCESS;
 }
 
-/* Milliseconds a sample of each layer, summed over the threads, by a session of its own: looking
- * at the clock takes time, which must not be in the figures above. */
-static int measure_layers(const benchmark *bench, bench_layers *layers) {
-    double *layer_ms = layers->ms;
-    fv_session *session =
-        fv_session_new(bench->net, &(fv_session_options){.batch = bench->batch,
-                                                         .threads = bench->threads,
-                                                         .exact = bench->options->exact,
-                                                         .profile = true});
-    if (!session)
-        return fail(bench->call);
+/* Runs for as long as the figures were measured; then reads what the layers took. */
+static int run_layers(benchmark *bench, bench_layers *layers) {
     int64_t samples = 0;
     fv_status status = FV_OK;
     double begin = seconds_now();
     while (!status && (samples == 0 || seconds_now() - begin < bench->seconds)) {
-        status = fv_session_run(session, bench->input, bench->batch);
+        status = run_once(bench);
         samples += bench->batch;
     }
-    for (int i = 0; i < fv_layer_count(bench->net); i++)
-        layer_ms[i] = 1e3 * fv_session_seconds(session, i) / (double)samples;
-    for (int i = 0; i < fv_layer_count(bench->net); i++)
-        layers->algorithms[i] = fv_session_algorithm(session, i);
-    fv_session_free(session);
+    for (int i = 0; i < fv_layer_count(bench->net); i++) {
+        layers->ms[i] = 0;
+        for (int pass = FV_PASS_PACK; pass <= FV_PASS_BACKWARD; pass++) {
+            double seconds = bench->trainer            ? fv_trainer_seconds(bench->trainer, pass, i)
+                             : pass == FV_PASS_FORWARD ? fv_session_seconds(bench->session, i)
+                                                       : 0;
+            layers->parts[i][pass] = 1e3 * seconds / (double)samples;
+            layers->ms[i] += layers->parts[i][pass];
+        }
+        layers->algorithms[i] = bench->trainer ? fv_trainer_algorithm(bench->trainer, i)
+                                               : fv_session_algorithm(bench->session, i);
+    }
+    return status ? fail(bench->call) : EXIT_SUCCESS;
+}
+
+/* Milliseconds a sample of each layer, by a session or trainer of its own: looking at the clock
+ * takes time, which must not be in the figures above. */
+static int measure_layers(benchmark *bench, bench_layers *layers) {
+    fv_session_free(bench->session);
+    fv_trainer_free(bench->trainer);
+    bench->session = NULL;
+    bench->trainer = NULL;
+    int status = open_runs(bench, true);
     if (!status)
-        layers->peak = fv_peak_gflops(bench->threads, peak_seconds) / bench->threads;
-    return status || layers->peak <= 0 ? fail(bench->call) : EXIT_SUCCESS;
+        status = run_layers(bench, layers);
+    if (status)
+        return status;
+    layers->peak = fv_peak_gflops(bench->threads, peak_seconds) / bench->threads;
+    return layers->peak <= 0 ? fail(bench->call) : EXIT_SUCCESS;
 }
 
 /* ---- Printing -------------------------------------------------------------------------------- */
 
 /* GFLOP/s of a thread while it runs the layer; 0 where it has no multiply-adds. Counted are those
  * of the direct algorithm. */
-static double layer_gflops(const bench_layers *layers, int i, int64_t macs) {
-    return layers->ms[i] > 0 ? 2e-6 * (double)macs / layers->ms[i] : 0;
+static double layer_gflops(const benchmark *bench, const bench_layers *layers, int i,
+                           int64_t macs) {
+    return layers->ms[i] > 0 ? 2e-6 * (double)macs * pass_count(bench) / layers->ms[i] : 0;
+}
+
+static void print_layer(const benchmark *bench, const bench_layers *layers, double total, int i) {
+    fv_layer_info info;
+    if (fv_layer_describe(bench->net, i, &info))
+        return;
+    char layer[128];
+    snprintf(layer, sizeof layer, "%s %s", info.type, info.detail ? info.detail : "");
+    double gflops = layer_gflops(bench, layers, i, info.macs);
+    printf("%-20.20s  %-25.25s  %-12s  %10.6f  %5.1f%%  %8.1f  %6.1f%%", info.name, layer,
+           layers->algorithms[i], layers->ms[i], total > 0 ? 100 * layers->ms[i] / total : 0,
+           gflops, 100 * gflops / layers->peak);
+    for (int pass = FV_PASS_PACK; bench->options->train && pass <= FV_PASS_BACKWARD; pass++)
+        printf("  %10.6f", layers->parts[i][pass]);
+    putchar('\n');
 }
 
 static void print_layers(const benchmark *bench, const bench_layers *layers) {
-    const double *layer_ms = layers->ms;
     double total = 0;
     for (int i = 0; i < fv_layer_count(bench->net); i++)
-        total += layer_ms[i];
+        total += layers->ms[i];
     printf("\nthe most that a thread can do: %.1f GFLOP/s\n", layers->peak);
-    printf("\n%-20s  %-25s  %-12s  %10s  %6s  %8s  %7s\n", "name", "layer", "algorithm",
-           "thread ms", "share", "GFLOP/s", "of most");
-    for (int i = 0; i < fv_layer_count(bench->net); i++) {
-        fv_layer_info info;
-        if (fv_layer_describe(bench->net, i, &info))
-            continue;
-        char layer[128];
-        snprintf(layer, sizeof layer, "%s %s", info.type, info.detail ? info.detail : "");
-        double gflops = layer_gflops(layers, i, info.macs);
-        printf("%-20.20s  %-25.25s  %-12s  %10.6f  %5.1f%%  %8.1f  %6.1f%%\n", info.name, layer,
-               layers->algorithms[i], layer_ms[i], total > 0 ? 100 * layer_ms[i] / total : 0,
-               gflops, 100 * gflops / layers->peak);
-    }
+    printf("\n%-20s  %-25s  %-12s  %10s  %6s  %8s  %7s", "name", "layer", "algorithm", "thread ms",
+           "share", "GFLOP/s", "of most");
+    if (bench->options->train)
+        printf("  %10s  %10s  %10s", "packing", "forward", "backward");
+    putchar('\n');
+    for (int i = 0; i < fv_layer_count(bench->net); i++)
+        print_layer(bench, layers, total, i);
 }
 
 static void print_text(const benchmark *bench, const bench_figures *figures,
                        const bench_layers *layers) {
-    printf("%s, batch %d, threads %d, %s: %zu runs\n", bench->trainer ? "training" : "inference",
-           bench->batch, bench->threads, fv_instruction_set(), bench->runs);
+    printf("%s, batch %d, threads %d, %s: %zu runs\n",
+           bench->options->train ? "training" : "inference", bench->batch, bench->threads,
+           fv_instruction_set(), bench->runs);
     printf("median %.4f ms a sample  min %.4f ms  %.0f samples/s  %.1f GFLOP/s\n",
            figures->median_ms, figures->min_ms, figures->samples_per_second, figures->gflops);
     if (layers)
         print_layers(bench, layers);
 }
+
+static const char *const pass_names[] = {"packing_ms", "forward_ms", "backward_ms"};
 
 static void print_json(const benchmark *bench, const bench_figures *figures,
                        const bench_layers *layers) {
@@ -263,8 +299,10 @@ static void print_json(const benchmark *bench, const bench_figures *figures,
         put_json_string(&json, "type", info.type);
         put_json_string(&json, "algorithm", layers->algorithms[i]);
         put_json_number(&json, "thread_ms", layers->ms[i]);
+        for (int pass = FV_PASS_PACK; bench->options->train && pass <= FV_PASS_BACKWARD; pass++)
+            put_json_number(&json, pass_names[pass], layers->parts[i][pass]);
         put_json_integer(&json, "macs", info.macs);
-        put_json_number(&json, "gflops", layer_gflops(layers, i, info.macs));
+        put_json_number(&json, "gflops", layer_gflops(bench, layers, i, info.macs));
         put_json_end_object(&json);
     }
     if (layers)
@@ -282,23 +320,23 @@ static int measure_and_print(benchmark *bench) {
     bench_layers layers = {0}, *asked = bench->options->layers ? &layers : NULL;
     if (asked) {
         layers.ms = calloc(count, sizeof *layers.ms);
+        layers.parts = calloc(count, sizeof *layers.parts);
         layers.algorithms = calloc(count, sizeof *layers.algorithms);
-        status = layers.ms && layers.algorithms ? measure_layers(bench, &layers)
-                                                : out_of_memory(bench->call);
+        status = layers.ms && layers.parts && layers.algorithms ? measure_layers(bench, &layers)
+                                                                : out_of_memory(bench->call);
     }
     if (!status && bench->options->json)
         print_json(bench, &figures, asked);
     else if (!status)
         print_text(bench, &figures, asked);
     free(layers.ms);
+    free(layers.parts);
     free(layers.algorithms);
     return status;
 }
 
 static int run(const cli_call *call) {
     benchmark bench = {.call = call, .options = call->options};
-    if (bench.options->layers && bench.options->train)
-        return wrong_use(call, "--layers times inference: it does not go with --train");
     int status = bench_open(&bench);
     if (!status)
         status = measure_and_print(&bench);
@@ -314,7 +352,8 @@ const cli_verb verb_bench = {
         "Times runs on made-up samples. JSON: median_ms and min_ms (a sample),\n"
         "samples_per_second, gflops (2 x multiply-adds x (1, or 3 in training) / time); with\n"
         "--layers also peak_gflops (of a thread's multiply-adds) and layers [{name, type,\n"
-        "algorithm, thread_ms, macs, gflops}], milliseconds a sample summed over the threads.\n",
+        "algorithm, thread_ms, macs, gflops}], milliseconds a sample summed over the threads; in\n"
+        "training also packing_ms (of weights, before each step), forward_ms, backward_ms.\n",
     .options = bench_table,
     .options_size = sizeof(bench_options),
     .least_operands = 1,

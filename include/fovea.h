@@ -817,7 +817,8 @@ FV_API fv_status fv_session_run(fv_session *session, const float *input, int sam
 /* The last run's output of a layer kept by the options, samples x *shape; NULL name: the main
  * output. Valid until the next run. NULL with a message for a layer that was not kept. */
 FV_API const float *fv_session_output(const fv_session *session, const char *name, fv_shape *shape);
-/* Seconds spent in layer `index` since the session began, summed over threads, when profiling. */
+/* Seconds spent in the forward pass of layer `index` since the session began, summed over threads,
+ * when profiling. */
 FV_API double fv_session_seconds(const fv_session *session, int index);
 /* How layer `index` is run, in a word or two: "winograd 4x4", "products"; "folded" where the
  * weights of the layer before have taken it up (batch norm), "view" where it moves no number, ""
@@ -901,7 +902,8 @@ typedef struct fv_trainer_options {
     int batch;     /* most samples of a step; default: the net's train line */
     int threads;   /* default: the processors of this process */
     uint64_t seed; /* of dropout */
-    bool exact;
+    bool exact;    /* direct algorithms only */
+    bool profile;  /* time each layer */
 } fv_trainer_options;
 
 /* While a trainer lives, the net is its alone (FV_BUSY for others). */
@@ -923,7 +925,12 @@ typedef struct fv_target {
 FV_API fv_status fv_trainer_step_targets(fv_trainer *trainer, const float *input,
                                          const fv_target *targets, int count, int samples,
                                          fv_score *score);
-FV_API void fv_trainer_memory(const fv_trainer *trainer, fv_memory *memory); /* as allocated */
+/* Seconds spent in a pass of layer `index` since the trainer began, summed over threads, when
+ * profiling: FV_PASS_PACK is what rearranges its weights before each step. */
+typedef enum fv_pass { FV_PASS_PACK, FV_PASS_FORWARD, FV_PASS_BACKWARD } fv_pass;
+FV_API double fv_trainer_seconds(const fv_trainer *trainer, fv_pass pass, int index);
+FV_API const char *fv_trainer_algorithm(const fv_trainer *trainer, int index); /* of a session */
+FV_API void fv_trainer_memory(const fv_trainer *trainer, fv_memory *memory);   /* as allocated */
 
 typedef enum fv_event {
     FV_EVENT_STEP,  /* after each step */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { PASSES = FV_PASS_BACKWARD + 1 };
+
 /* One pass over one segment, as the threads see it. */
 typedef struct pass {
     fv_runner *runner;
@@ -176,18 +178,24 @@ static void backward_node(const pass *p, const stand *at, int n) {
     add_extra_gradients(p, at, n);
 }
 
+static double *seconds_of(const fv_runner *r, int thread, fv_pass in, int n) {
+    size_t nodes = (size_t)r->plan.net->count;
+    return &r->seconds[((size_t)thread * PASSES + in) * nodes + (size_t)n];
+}
+
+/* A layer that all threads work on counts for each of them. */
 static void run_node(const pass *p, const stand *at, int n) {
-    double *seconds = p->runner->seconds;
-    if (!p->runner->plan.nodes[n].runs || p->runner->plan.nodes[n].view)
+    const fv_runner *runner = p->runner;
+    if (!runner->plan.nodes[n].runs || runner->plan.nodes[n].view)
         return;
-    double begin = seconds ? now() : 0;
+    double begin = runner->seconds ? now() : 0;
     if (p->backward)
         backward_node(p, at, n);
     else
         forward_node(p, at, n);
-    if (seconds)
-        seconds[(size_t)at->thread * (size_t)p->runner->plan.net->count + (size_t)n] +=
-            (now() - begin) * (p->together ? p->runner->plan.threads : 1); /* all are at it */
+    if (runner->seconds)
+        *seconds_of(runner, at->thread, p->backward ? FV_PASS_BACKWARD : FV_PASS_FORWARD, n) +=
+            (now() - begin) * (p->together || p->segment->whole_batch ? runner->plan.threads : 1);
 }
 
 /* ---- Segments
@@ -370,8 +378,12 @@ fv_status fv_runner_pack(fv_runner *runner) {
     const fv_plan *plan = &runner->plan;
     fv_status status = FV_OK;
     for (int n = 0; !status && n < plan->net->count; n++)
-        if (plan->nodes[n].runs && !plan->nodes[n].folded)
+        if (plan->nodes[n].runs && !plan->nodes[n].folded) {
+            double begin = runner->seconds ? now() : 0;
             status = pack_node(runner, n);
+            if (runner->seconds)
+                *seconds_of(runner, 0, FV_PASS_PACK, n) += (now() - begin) * plan->threads;
+        }
     return status || !plan->from_file ? status : fv_file_unchanged(&plan->net->file);
 }
 
@@ -393,7 +405,7 @@ fv_status fv_runner_open(fv_runner *runner, const fv_net *net, const fv_plan_opt
     runner->pool = pool ? pool : fv_pool_new(asked.threads);
     if (profile)
         runner->seconds =
-            fv_alloc((size_t)asked.threads * (size_t)net->count, sizeof *runner->seconds);
+            fv_alloc((size_t)asked.threads * PASSES * (size_t)net->count, sizeof *runner->seconds);
     if (!runner->arena || !runner->pool || (profile && !runner->seconds)) {
         fv_runner_close(runner, !pool);
         return FV_MEMORY;
@@ -409,6 +421,23 @@ void fv_runner_close(fv_runner *runner, bool own_pool) {
     fv_free(runner->seconds);
     fv_plan_free(&runner->plan);
     *runner = (fv_runner){0};
+}
+
+double fv_runner_seconds(const fv_runner *runner, fv_pass pass, int node) {
+    double sum = 0;
+    if (!runner->seconds || pass < 0 || pass >= PASSES || node < 0 ||
+        node >= runner->plan.net->count)
+        return 0;
+    for (int t = 0; t < runner->plan.threads; t++)
+        sum += *seconds_of(runner, t, pass, node);
+    return sum;
+}
+
+const char *fv_runner_algorithm(const fv_runner *runner, int node) {
+    if (node < 0 || node >= runner->plan.net->count)
+        return "";
+    const fv_node_plan *p = &runner->plan.nodes[node];
+    return p->folded ? "folded" : p->view ? "view" : p->layer.words ? p->layer.words : "";
 }
 
 real *fv_runner_output(const fv_runner *runner, int node, bool before_activation) {

@@ -9,7 +9,7 @@ typedef struct fv_runner {
     fv_plan plan;
     fv_pool *pool;
     unsigned char *arena;
-    double *seconds; /* for each node and thread, when profiling: [thread][node] */
+    double *seconds; /* when profiling: [thread][fv_pass][node] */
 } fv_runner;
 
 /* The samples of one run, as the loader or the caller has them. */
@@ -39,6 +39,9 @@ real *fv_runner_output(const fv_runner *runner, int node, bool before_activation
 /* Of a node that a loss judges, to be written before fv_runner_backward(), several losses added; of
  * node 0 with the plan's input_gradient, to be read after. NULL where no gradient is wanted. */
 real *fv_runner_output_gradient(const fv_runner *runner, int node);
+/* When profiling, what a node has taken in a pass so far, summed over the threads; else 0. */
+double fv_runner_seconds(const fv_runner *runner, fv_pass pass, int node);
+const char *fv_runner_algorithm(const fv_runner *runner, int node); /* see fovea.h */
 real *fv_runner_gradients(const fv_runner *runner); /* in the order of net->weights */
 
 #endif

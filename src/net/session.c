@@ -98,21 +98,11 @@ const float *fv_session_output(const fv_session *session, const char *name, fv_s
 }
 
 double fv_session_seconds(const fv_session *session, int index) {
-    const fv_runner *r = &session->runner;
-    double sum = 0;
-    if (!r->seconds || index < 0 || index >= r->plan.net->count)
-        return 0;
-    for (int t = 0; t < r->plan.threads; t++)
-        sum += r->seconds[(size_t)t * (size_t)r->plan.net->count + (size_t)index];
-    return sum;
+    return fv_runner_seconds(&session->runner, FV_PASS_FORWARD, index);
 }
 
 const char *fv_session_algorithm(const fv_session *session, int index) {
-    const fv_plan *plan = &session->runner.plan;
-    if (index < 0 || index >= plan->net->count)
-        return "";
-    const fv_node_plan *p = &plan->nodes[index];
-    return p->folded ? "folded" : p->view ? "view" : p->layer.words ? p->layer.words : "";
+    return fv_runner_algorithm(&session->runner, index);
 }
 
 void fv_session_memory(const fv_session *session, fv_memory *memory) {

@@ -59,7 +59,7 @@ static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
     plan.loss_count = t->objective.loss_count;
     status = choose_optimizer(t, train);
     if (!status)
-        status = fv_runner_open(&t->runner, t->net, &plan, NULL, false);
+        status = fv_runner_open(&t->runner, t->net, &plan, NULL, options->profile);
     if (!status && t->net->weight_size == 0)
         status = fv_fail(FV_INVALID, "the net has no weights to train");
     return status ? status : allocate(t, (size_t)plan.batch);
@@ -111,6 +111,14 @@ void fv_trainer_free(fv_trainer *t) {
     if (t->owns_net)
         fv_net_release(t->net, true);
     fv_free(t);
+}
+
+double fv_trainer_seconds(const fv_trainer *trainer, fv_pass pass, int index) {
+    return fv_runner_seconds(&trainer->runner, pass, index);
+}
+
+const char *fv_trainer_algorithm(const fv_trainer *trainer, int index) {
+    return fv_runner_algorithm(&trainer->runner, index);
 }
 
 /* ---- When the loss is no number
