@@ -1,6 +1,8 @@
 """The peers' training, run in the peers' Python by bench/run: one function a program."""
+import json
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 from peers_clock import Clock, answer
@@ -109,8 +111,15 @@ def keras_optimizer(name):
     return keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)
 
 
+def keras_model(path):
+    """The net in a file that fovea has exported, with first weights of Keras' own."""
+    import keras
+    with zipfile.ZipFile(path) as file:
+        return keras.saving.deserialize_keras_object(json.loads(file.read("config.json")))
+
+
 def train_keras(job):
-    """model.fit of the net that fovea has exported, over one batch, without metrics."""
+    """model.fit over one batch, without metrics."""
     import tensorflow
     tensorflow.config.threading.set_intra_op_parallelism_threads(job["threads"])
     tensorflow.config.threading.set_inter_op_parallelism_threads(job["threads"])
@@ -122,7 +131,7 @@ def train_keras(job):
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = not clock.tick()
 
-    model = keras.models.load_model(job["model"], compile=False)
+    model = keras_model(job["model"])
     model.trainable = True
     model.compile(optimizer=keras_optimizer(job["optimizer"]), jit_compile=job.get("xla", False),
                   steps_per_execution=job["steps_a_call"],
