@@ -1,5 +1,6 @@
 /* See drive.h. */
 #include "drive.h"
+#include <stdlib.h>
 #include <string.h>
 
 static int drive_threads(const drive *d) {
@@ -21,6 +22,8 @@ static void plan_layer(drive *d) {
                      .training = d->training,
                      .exact = d->exact,
                      .frozen = d->training && (d->frozen || !any_weight_moves(&d->inference))};
+    if (fv_forced_algorithm(&d->setting.forced))
+        abort(); /* FOVEA_ALGO names none */
     for (int i = 0; i < d->input_count; i++)
         d->setting.input_gradient |= d->training && d->wants_gradient[i];
     d->plan = (fv_layer_plan){0};

@@ -118,15 +118,37 @@ static void pack_rows(const real *b, ptrdiff_t b_row, int depth, int columns, re
     }
 }
 
-/* Blocks of k keep the panel's lines in the cache while its columns fill them. */
-static void pack_columns(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
-    enum { BLOCK = 32 }; /* speed only */
-    for (int k0 = 0; k0 < depth; k0 += BLOCK) {
-        int k1 = k0 + BLOCK < depth ? k0 + BLOCK : depth;
-        for (int j = 0; j < PANEL; j++)
-            for (int k = k0; k < k1; k++)
-                panel[k * PANEL + j] = j < columns ? b[j * b_row + k] : 0;
+/* A square of VL x VL values turned: VL rows of b, VL columns of a panel. */
+FV_INLINE void turn_square(const real *b, ptrdiff_t b_row, real *panel) {
+    vec rows[VL], next[VL];
+    FV_UNROLL
+    for (int i = 0; i < VL; i++)
+        rows[i] = load(b + i * b_row);
+    FV_UNROLL
+    for (int round = 1; round < VL; round *= 2) {
+        FV_UNROLL
+        for (int i = 0; i < VL / 2; i++) {
+            next[2 * i] = interleave_low(rows[i], rows[i + VL / 2]);
+            next[2 * i + 1] = interleave_high(rows[i], rows[i + VL / 2]);
+        }
+        FV_UNROLL
+        for (int i = 0; i < VL; i++)
+            rows[i] = next[i];
     }
+    FV_UNROLL
+    for (int i = 0; i < VL; i++)
+        store(panel + i * PANEL, rows[i]);
+}
+
+static void pack_columns(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
+    int whole = columns / VL * VL, k = 0;
+    for (; k + VL <= depth; k += VL)
+        for (int j = 0; j < whole; j += VL)
+            turn_square(b + j * b_row + k, b_row, panel + (ptrdiff_t)k * PANEL + j);
+    int turned = k;
+    for (k = 0; k < depth; k++)
+        for (int j = k < turned ? whole : 0; j < PANEL; j++)
+            panel[(ptrdiff_t)k * PANEL + j] = j < columns ? b[j * b_row + k] : 0;
 }
 
 void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,

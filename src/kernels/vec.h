@@ -94,6 +94,28 @@ FV_INLINE vec rectify_to(vec v, real most) {
     return most == 0 ? low : choose(low > bound, bound, low);
 }
 
+/* Lanes of a and b in turn: of their first halves, and of their second. */
+#if FV_VEC_BYTES == 64 && !defined(FV_DOUBLE)
+#define FV_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define FV_HIGH_LANES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif FV_VEC_BYTES == 64 || (FV_VEC_BYTES == 32 && !defined(FV_DOUBLE))
+#define FV_LOW_LANES 0, 8, 1, 9, 2, 10, 3, 11
+#define FV_HIGH_LANES 4, 12, 5, 13, 6, 14, 7, 15
+#elif FV_VEC_BYTES == 32 || !defined(FV_DOUBLE)
+#define FV_LOW_LANES 0, 4, 1, 5
+#define FV_HIGH_LANES 2, 6, 3, 7
+#else
+#define FV_LOW_LANES 0, 2
+#define FV_HIGH_LANES 1, 3
+#endif
+FV_INLINE vec interleave_low(vec a, vec b) {
+    return __builtin_shufflevector(a, b, FV_LOW_LANES);
+}
+
+FV_INLINE vec interleave_high(vec a, vec b) {
+    return __builtin_shufflevector(a, b, FV_HIGH_LANES);
+}
+
 /* Bit i of the result is lane i of the mask. */
 FV_INLINE uint32_t mask_bits(ivec mask) {
 #if !defined(FV_DOUBLE) && defined(__AVX512DQ__)

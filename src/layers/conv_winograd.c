@@ -12,7 +12,7 @@
 #include "layers/conv_winograd.h"
 
 enum {
-    SCRATCH_BYTES = 256 << 10, /* speed only: what a thread makes at a time */
+    SCRATCH_BYTES = 512 << 10, /* speed only: what a thread makes at a time */
     SAMPLE_LOW = 256 << 10,    /* speed only: points of a thread's chunk: half of the kernels', */
     SAMPLE_HIGH = 4 << 20,     /* ... within these bounds */
     BATCH_BYTES = 12 << 20,    /* speed only: points of a chunk that all threads share */
@@ -123,7 +123,9 @@ static double pair_cost(const fv_conv_geometry *g, const fv_setting *setting, in
 }
 
 static bool wants_whole_batch(const fv_conv_geometry *g, const fv_setting *setting) {
-    return setting->training && kernel_bytes(g) > STAY_BYTES;
+    if (setting->forced == FV_WINOGRAD || !setting->training)
+        return false;
+    return setting->forced == FV_WINOGRAD_BATCH || kernel_bytes(g) > STAY_BYTES;
 }
 
 static bool pays(const fv_conv_geometry *g, const fv_setting *setting) {
@@ -153,7 +155,9 @@ static bool can_do(const fv_conv_geometry *g, const fv_setting *setting) {
 }
 
 bool fv_conv_winograd_fits(const fv_conv_geometry *g, const fv_setting *setting) {
-    return !setting->exact && can_do(g, setting) && pays(g, setting);
+    if (setting->exact || setting->forced == FV_DIRECT || !can_do(g, setting))
+        return false;
+    return setting->forced != FV_ANY_ALGORITHM || pays(g, setting);
 }
 
 /* ---- Memory -------------------------------------------------------------------------------------

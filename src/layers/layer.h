@@ -104,11 +104,22 @@ typedef struct fv_layer_plan {
     size_t shared;  /* batch layers: scratch for all threads together */
 } fv_layer_plan;
 
+/* What FOVEA_ALGO names, for tests: a convolution runs by it wherever it can, whether it pays or
+ * not. FV_INVALID where it names none. Not set: FV_ANY_ALGORITHM. */
+typedef enum fv_algorithm {
+    FV_ANY_ALGORITHM,
+    FV_DIRECT,         /* "direct" */
+    FV_WINOGRAD,       /* "winograd": sample by sample */
+    FV_WINOGRAD_BATCH, /* "winograd-batch": over the batch, in training */
+} fv_algorithm;
+fv_status fv_forced_algorithm(fv_algorithm *algorithm);
+
 /* Facts that prepare() may use. Never the number of threads: results must not depend on it. */
 typedef struct fv_setting {
     const fv_kernels *kernels;
     int batch;
     bool training, exact;
+    fv_algorithm forced;
     bool input_gradient; /* someone wants the gradient of this layer's inputs */
     bool frozen;         /* training, but nobody wants the gradients of its weights: then
                             weight_gradients are NULL, and batch_norm uses its running statistics */

@@ -423,13 +423,12 @@ void fv_runner_close(fv_runner *runner, bool own_pool) {
     *runner = (fv_runner){0};
 }
 
-double fv_runner_seconds(const fv_runner *runner, fv_pass pass, int node) {
+double fv_runner_seconds(const fv_runner *runner, fv_pass in, int node) {
     double sum = 0;
-    if (!runner->seconds || pass < 0 || pass >= PASSES || node < 0 ||
-        node >= runner->plan.net->count)
+    if (!runner->seconds || in > FV_PASS_BACKWARD || node < 0 || node >= runner->plan.net->count)
         return 0;
     for (int t = 0; t < runner->plan.threads; t++)
-        sum += *seconds_of(runner, t, pass, node);
+        sum += *seconds_of(runner, t, in, node);
     return sum;
 }
 

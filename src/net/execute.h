@@ -40,7 +40,7 @@ real *fv_runner_output(const fv_runner *runner, int node, bool before_activation
  * node 0 with the plan's input_gradient, to be read after. NULL where no gradient is wanted. */
 real *fv_runner_output_gradient(const fv_runner *runner, int node);
 /* When profiling, what a node has taken in a pass so far, summed over the threads; else 0. */
-double fv_runner_seconds(const fv_runner *runner, fv_pass pass, int node);
+double fv_runner_seconds(const fv_runner *runner, fv_pass in, int node);
 const char *fv_runner_algorithm(const fv_runner *runner, int node); /* see fovea.h */
 real *fv_runner_gradients(const fv_runner *runner); /* in the order of net->weights */
 

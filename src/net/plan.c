@@ -147,6 +147,7 @@ static void prepare_layers(fv_plan *plan) {
                                   .batch = plan->batch,
                                   .training = plan->training,
                                   .exact = plan->exact,
+                                  .forced = plan->forced,
                                   .frozen = plan->training && !learns(plan, node)};
         for (int i = 0; i < node->input_count; i++) {
             inputs[i] = plan->nodes[node->inputs[i]].shape;
@@ -594,6 +595,8 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .from_file = net->file.path && (!options->training || options->frozen),
                       .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;
+    if (!status)
+        status = fv_forced_algorithm(&plan->forced);
     if (!status)
         status = fill_plan(plan, options);
     if (status)

@@ -59,6 +59,7 @@ typedef struct fv_plan {
     const fv_kernels *kernels;
     int batch, threads;
     bool training, exact;
+    fv_algorithm forced;
     bool input_gradient, frozen; /* see fv_plan_options */
     bool from_file;              /* the net's weights are in its file: see place_weights() */
     fv_node_plan *nodes;
