@@ -140,6 +140,7 @@ size_t fv_conv_depthwise_packed(const fv_conv_geometry *g, const fv_kernels *k);
 size_t fv_conv_depthwise_row(const fv_conv_geometry *g);                         /* reals */
 void fv_conv_depthwise_pack(const fv_conv_direct *d, const real *weights);
 size_t fv_conv_window_count(const fv_conv_geometry *g, const fv_kernels *k); /* reals */
+bool fv_conv_window_takes_feed(const fv_conv_geometry *g, const fv_conv_geometry *feeder);
 void fv_conv_depthwise_output(const fv_conv_direct *d, const fv_conv_feed *feed, const real *x,
                               const real *bias, bool relu, real *y);
 void fv_conv_depthwise_phase(const fv_conv_direct *d, fv_conv_phase *phase, const real *dy,
@@ -184,6 +185,10 @@ void fv_conv_prepare(const fv_conv_options *options, const fv_shape *input, cons
 void fv_conv_pack(const fv_conv_options *options, const fv_call *call);
 void fv_conv_forward(const fv_conv_options *options, const fv_call *call);
 void fv_conv_backward(const fv_conv_options *options, const fv_call *call);
+
+extern const fv_layer_type fv_layer_conv;
+bool fv_conv_takes_feed(const fv_conv_options *options, const fv_feeder *feeder,
+                        const fv_kernels *kernels);
 
 /* Options of a convolution with a group a channel (depthwise_conv.c). */
 fv_status fv_conv_check_multiplier(int multiplier, const fv_shape *input);

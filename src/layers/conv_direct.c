@@ -406,16 +406,48 @@ static void pack(const fv_conv_geometry *g, const fv_call *call) {
                           packed_bias(g, call));
 }
 
-static void forward(const fv_conv_geometry *g, const fv_call *call) {
+static bool has_relu(const fv_call *call) {
+    return call->activation == FV_RELU || call->activation == FV_RELU6;
+}
+
+/* Ready for the call's output. */
+static fv_conv_direct output_of(const fv_conv_geometry *g, const fv_call *call) {
     fv_conv_direct d = direct_of(g, call);
-    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     d.pool = call->pool;
     d.stride = call->scratch_stride;
     d.most = call->activation == FV_RELU6 ? 6 : 0;
+    return d;
+}
+
+/* With the convolution before carried out too. */
+static void forward_fed(const fv_conv_geometry *g, const fv_call *call) {
+    const fv_call *before = call->feed;
+    fv_conv_geometry own =
+        fv_conv_geometry_of(before->options, before->in_shape[0], FV_CONV_OUTPUT, call->kernels);
+    fv_conv_direct d = output_of(g, call);
+    fv_conv_feed feed = {.d = output_of(&own, before),
+                         .bias = packed_bias(&own, before),
+                         .relu = has_relu(before),
+                         .activation = has_relu(before) ? FV_LINEAR : before->activation,
+                         .activation_constant = before->activation_constant};
+    size_t in = fv_conv_input_count(&own), out = fv_conv_output_count(g);
+    for (int s = 0; s < call->samples; s++) {
+        feed.x = before->in[0] + (size_t)s * in;
+        fv_conv_depthwise_output(&d, &feed, NULL, packed_bias(g, call), has_relu(call),
+                                 call->out + (size_t)s * out);
+    }
+}
+
+static void forward(const fv_conv_geometry *g, const fv_call *call) {
+    if (call->feed) {
+        forward_fed(g, call);
+        return;
+    }
+    fv_conv_direct d = output_of(g, call);
+    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     for (int s = 0; s < call->samples; s++)
         fv_conv_sample_output(&d, call->in[0] + (size_t)s * in, packed_bias(g, call),
-                              call->activation == FV_RELU || call->activation == FV_RELU6,
-                              call->out + (size_t)s * out);
+                              has_relu(call), call->out + (size_t)s * out);
 }
 
 static void backward(const fv_conv_geometry *g, const fv_call *call) {

@@ -13,6 +13,7 @@ enum {
     WINDOW_BYTES = 24 << 10, /* speed only: to stay in the first cache */
     UNITS_A_THREAD = 4,      /* speed only */
     LEAST_ROWS = 4,          /* speed only: strips share the input rows at their ends */
+    LEAST_FEED = 12,         /* speed only: pixels of a row that is computed */
     COPY_VALUES = 16,        /* speed only */
 };
 
@@ -156,6 +157,18 @@ static int list_cells(const window *w, int h) {
             }
         }
     return terms;
+}
+
+/* Not where rows are too short for the products' register tiles, and not in three axes, where each
+ * plane of the kernel would compute its rows anew. */
+bool fv_conv_window_takes_feed(const fv_conv_geometry *g, const fv_conv_geometry *feeder) {
+    for (int i = 0; i < 3; i++) {
+        const fv_axis *a = &feeder->axis[i];
+        if (a->kernel != 1 || a->stride != 1 || a->in != a->out)
+            return false;
+    }
+    return g->depthwise && g->filters == g->channels && feeder->groups == 1 &&
+           g->axis[0].kernel == 1 && g->axis[2].in >= LEAST_FEED;
 }
 
 /* ---- Units ------------------------------------------------------------------------------------
