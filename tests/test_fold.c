@@ -175,7 +175,7 @@ static void layers_that_are_fed(void **state) {
     check("input 3x300x2\nconv 3 1x1\ndepthwise_conv 3x7 padding=same\n", 1); /* two stretches */
     check("input 40x3\nconv 9 1 tanh\ndepthwise_conv 3 padding=same\n", 1);
     check("input 9x13x3\nconv 8 1x1\nconv 8 3x3 groups=8\nconv 4 1x1\nglobal_avgpool\n", 1);
-    check("input 12x12x4\nconv 4 1x1\ndepthwise_conv 3x3 padding=same\nadd from=input1\n", 1);
+    check("input 12x12x4\nconv 4 1x1\nd: depthwise_conv 3x3 padding=same\nadd from=input1,d\n", 1);
     counted = "batch_norm";
 }
 
