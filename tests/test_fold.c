@@ -1,5 +1,6 @@
-/* Batch norm that the weights before it take up at inference: the same outputs as without, from
- * memory and from a file; and where it must not be. */
+/* Batch norm that the weights before it take up at inference, and convolutions that the layer
+ * behind carries out: the same outputs as without, from memory and from a file; and where it must
+ * not be. */
 #include "files.h"
 #include <fovea.h>
 #include <math.h>
@@ -45,8 +46,10 @@ static void set_weights(fv_net *net) {
     }
 }
 
+static const char *counted = "batch_norm"; /* layers of this type, in *folded */
+
 /* The main output of a run that keeps these outputs (NULL: the net's); *folded: how many of the
- * batch norms took no time. The caller frees it. */
+ * layers counted took no time. The caller frees it. */
 static float *run(const fv_net *net, const char *const *outputs, bool exact, size_t *count,
                   int *folded) {
     fv_shape in = fv_input_shape(net), out;
@@ -70,7 +73,7 @@ static float *run(const fv_net *net, const char *const *outputs, bool exact, siz
     for (int i = 0; i < fv_layer_count(net); i++) {
         fv_layer_info info;
         assert_int_equal(fv_layer_describe(net, i, &info), FV_OK);
-        *folded += strcmp(info.type, "batch_norm") == 0 && fv_session_seconds(session, i) == 0;
+        *folded += strcmp(info.type, counted) == 0 && fv_session_seconds(session, i) == 0;
     }
     free(x);
     fv_session_free(session);
@@ -158,6 +161,74 @@ static void layers_that_must_not(void **state) {
     check("input 9x8x4\nlayer_norm\nconv 4 3x3\nlayer_norm\n", 0);
 }
 
+/* A 1x1 convolution that a depthwise one carries out. */
+static void layers_that_are_fed(void **state) {
+    (void)state;
+    counted = "conv";
+    check("input 9x13x3\nconv 37 1x1 relu\ndepthwise_conv 3x3 pad=1\n", 1);
+    check("input 9x13x3\nconv 20 1x1 bias=false\nbatch_norm relu6\n"
+          "depthwise_conv 3x3 padding=same bias=false\nbatch_norm relu6\nconv 5 1x1\n",
+          1);
+    check("input 21x29x5\nconv 33 1x1 silu\ndepthwise_conv 5x3 stride=2 pad=2x1 tanh\n", 1);
+    check("input 15x16x2\nconv 18 1x1 bias=false\ndepthwise_conv 3x3 dilation=3 stride=2\n", 1);
+    check("input 15x16x2\nconv 16 1x1\ndepthwise_conv 2x2 stride=3\n", 1);
+    check("input 3x300x2\nconv 3 1x1\ndepthwise_conv 3x7 padding=same\n", 1); /* two stretches */
+    check("input 40x3\nconv 9 1 tanh\ndepthwise_conv 3 padding=same\n", 1);
+    check("input 9x13x3\nconv 8 1x1\nconv 8 3x3 groups=8\nconv 4 1x1\nglobal_avgpool\n", 1);
+    check("input 12x12x4\nconv 4 1x1\nd: depthwise_conv 3x3 padding=same\nadd from=input1,d\n", 1);
+    counted = "batch_norm";
+}
+
+static void layers_that_must_not_be(void **state) {
+    (void)state;
+    counted = "conv";
+    check("input 9x13x3\nconv 8 3x3\ndepthwise_conv 3x3\n", 0);
+    check("input 9x31x3\nconv 8 1x1 stride=2\ndepthwise_conv 3x3\n", 0);
+    check("input 9x13x3\nconv 8 1x1 pad=1\ndepthwise_conv 3x3\n", 0);
+    check("input 9x13x4\nconv 8 1x1 groups=2\ndepthwise_conv 3x3\n", 0);
+    check("input 9x13x3\nconv 8 1x1 softmax\ndepthwise_conv 3x3\n", 0);
+    check("input 9x13x3\nconv 8 1x1\nmaxpool 1\ndepthwise_conv 3x3\n", 0); /* between them */
+    check("input 9x13x3\nconv 8 1x1\ndepthwise_conv 3x3 multiplier=2\n", 0);
+    check("input 9x13x3\nconv 8 1x1\nconv 8 3x3 groups=4\n", 0);
+    check("input 9x9x3\nconv 8 1x1\ndepthwise_conv 3x3\n", 0); /* short rows */
+    check("input 9x13x3\nc: conv 8 1x1\nd: depthwise_conv 3x3 padding=same\nadd from=c,d\n", 0);
+    check("input 9x13x3\nc: conv 8 1x1 bias=false\nb: batch_norm\n"
+          "d: depthwise_conv 3x3 padding=same\nadd from=b,d\n",
+          0);
+    check("input 5x9x13x3\nconv 8 1x1x1\ndepthwise_conv 3x3x3\n", 0);
+    counted = "batch_norm";
+}
+
+/* One sample, which the threads share. */
+static void the_same_bits(void **state) {
+    (void)state;
+    fv_net *net = parse("input 40x150x3\nconv 70 1x1 silu\ndepthwise_conv 5x5 stride=2 pad=2\n"
+                        "depthwise_conv 3x3 pad=1 multiplier=2\n");
+    fv_shape in = fv_input_shape(net), out;
+    float *x = calloc(fv_shape_count(&in), sizeof *x), *first = NULL;
+    set_weights(net);
+    assert_non_null(x);
+    for (size_t i = 0; i < fv_shape_count(&in); i++)
+        x[i] = sinf((float)i);
+    for (int threads = 1; threads < 6; threads++) {
+        fv_session *session = fv_session_new(net, &(fv_session_options){.threads = threads});
+        assert_non_null(session);
+        assert_int_equal(fv_session_run(session, x, 1), FV_OK);
+        const float *y = fv_session_output(session, NULL, &out);
+        size_t bytes = fv_shape_count(&out) * sizeof *y;
+        if (!first) {
+            first = malloc(bytes);
+            assert_non_null(first);
+            memcpy(first, y, bytes);
+        }
+        assert_memory_equal(first, y, bytes);
+        fv_session_free(session);
+    }
+    free(first);
+    free(x);
+    fv_net_free(net);
+}
+
 /* Whoever asks for the layer before, or for the norm before its activation, gets it. */
 static void outputs_that_are_asked_for(void **state) {
     (void)state;
@@ -224,9 +295,9 @@ static void training_goes_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_that_take_it_up),
-        cmocka_unit_test(layers_that_must_not),
-        cmocka_unit_test(outputs_that_are_asked_for),
+        cmocka_unit_test(layers_that_take_it_up), cmocka_unit_test(layers_that_must_not),
+        cmocka_unit_test(layers_that_are_fed),    cmocka_unit_test(layers_that_must_not_be),
+        cmocka_unit_test(the_same_bits),          cmocka_unit_test(outputs_that_are_asked_for),
         cmocka_unit_test(training_goes_on),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);

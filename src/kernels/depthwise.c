@@ -33,9 +33,15 @@ FV_INLINE void row_tile(const fv_depthwise *p, int pixel, int channel, int count
         for (int i = 0; i < pixels; i++)
             sum[i] += load(cell + i * p->x_pixel) * weight;
     }
+    if (p->relu) {
+        vec bound = upper_bound(p->most);
+        FV_UNROLL
+        for (int i = 0; i < pixels; i++)
+            sum[i] = smaller(bound, rectify(sum[i]));
+    }
     FV_UNROLL
     for (int i = 0; i < pixels; i++)
-        store_channels(y + i * p->y_pixel, p->relu ? rectify_to(sum[i], p->most) : sum[i], count);
+        store_channels(y + i * p->y_pixel, sum[i], count);
 }
 
 /* The gradient of `terms` kernel cells. */

@@ -42,16 +42,22 @@ FV_INLINE void tile(const fv_product *p, int first_row, const int rows, const in
             b += b_row;
         }
     }
+    if (p->relu) {
+        vec bound = upper_bound(p->most);
+        FV_UNROLL
+        for (int i = 0; i < rows; i++)
+            FV_UNROLL
+        for (int j = 0; j < vectors; j++)
+            sum[i][j] = smaller(bound, rectify(sum[i][j]));
+    }
     FV_UNROLL
     for (int i = 0; i < rows; i++)
         FV_UNROLL
-    for (int j = 0; j < vectors; j++) {
-        vec value = p->relu ? rectify_to(sum[i][j], p->most) : sum[i][j];
+    for (int j = 0; j < vectors; j++)
         if (j == vectors - 1 && tail < VL)
-            store_some(c + i * p->c_row + j * VL, value, tail);
+            store_some(c + i * p->c_row + j * VL, sum[i][j], tail);
         else
-            store(c + i * p->c_row + j * VL, value);
-    }
+            store(c + i * p->c_row + j * VL, sum[i][j]);
 }
 
 typedef void tile_function(const fv_product *p, int first_row);

@@ -5,6 +5,7 @@
 #define FV_KERNELS_VEC_H
 
 #include "base/real.h"
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -83,15 +84,39 @@ FV_INLINE ivec choose_lanes(ivec mask, ivec yes, ivec no) {
     return (yes & mask) | (no & ~mask);
 }
 
-/* max(v, 0) that lets NaN through. */
-FV_INLINE vec rectify(vec v) {
-    return keep_where(~(v <= (vec){0}), v);
+/* The larger, and the smaller, of each pair of lanes: those of b where one of them is NaN. */
+FV_INLINE vec larger(vec a, vec b) {
+#if !defined(FV_DOUBLE) && defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif !defined(FV_DOUBLE) && defined(__AVX__) && FV_VEC_BYTES == 32
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif !defined(FV_DOUBLE) && defined(__SSE__) && FV_VEC_BYTES == 16
+    return (vec)_mm_max_ps((__m128)a, (__m128)b);
+#else
+    return choose(a > b, a, b);
+#endif
 }
 
-/* ... and no more than `most`, unless that is 0. */
-FV_INLINE vec rectify_to(vec v, real most) {
-    vec low = rectify(v), bound = splat(most);
-    return most == 0 ? low : choose(low > bound, bound, low);
+FV_INLINE vec smaller(vec a, vec b) {
+#if !defined(FV_DOUBLE) && defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif !defined(FV_DOUBLE) && defined(__AVX__) && FV_VEC_BYTES == 32
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#elif !defined(FV_DOUBLE) && defined(__SSE__) && FV_VEC_BYTES == 16
+    return (vec)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return choose(a < b, a, b);
+#endif
+}
+
+/* max(v, 0) that lets NaN through. */
+FV_INLINE vec rectify(vec v) {
+    return larger((vec){0}, v);
+}
+
+/* A bound for smaller(): `most`, or none where that is 0. */
+FV_INLINE vec upper_bound(real most) {
+    return splat(most == 0 ? (real)INFINITY : most);
 }
 
 /* Lanes of a and b in turn: of their first halves, and of their second. */

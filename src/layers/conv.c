@@ -173,6 +173,16 @@ void fv_conv_backward(const fv_conv_options *o, const fv_call *call) {
                              call->weight_gradients[0]);
 }
 
+bool fv_conv_takes_feed(const fv_conv_options *o, const fv_feeder *feeder, const fv_kernels *k) {
+    if (feeder->type != &fv_layer_conv || fv_conv_has_table(feeder->options) ||
+        fv_conv_has_table(o) || feeder->activation == FV_SOFTMAX ||
+        feeder->activation == FV_LOG_SOFTMAX)
+        return false;
+    fv_conv_geometry g = fv_conv_geometry_of(o, feeder->output, FV_CONV_OUTPUT, k);
+    fv_conv_geometry own = fv_conv_geometry_of(feeder->options, feeder->input, FV_CONV_OUTPUT, k);
+    return fv_conv_window_takes_feed(&g, &own);
+}
+
 /* ---- The record ---------------------------------------------------------------------------------
  */
 
@@ -186,6 +196,10 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
     fv_conv_prepare(options, inputs, output, setting, plan);
+}
+
+static bool takes_feed(const void *options, const fv_feeder *feeder, const fv_kernels *kernels) {
+    return fv_conv_takes_feed(options, feeder, kernels);
 }
 
 static void pack(const fv_call *call) {
@@ -209,6 +223,7 @@ const fv_layer_type fv_layer_conv = {.name = "conv",
                                      .takes_affine = true,
                                      .infer = infer,
                                      .prepare = prepare,
+                                     .takes_feed = takes_feed,
                                      .pack = pack,
                                      .forward = forward,
                                      .backward = backward};

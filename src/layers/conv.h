@@ -1,7 +1,8 @@
 /* Convolution inside the layers room. conv.c is the record; conv_geometry.c measures a convolution
  * and lays out its arrays; conv_direct.c is the algorithm by the batch-reduce product, sample by
- * sample, which conv_transpose.c and separable_conv.c use too, and conv_depthwise.c its rows where
- * no sum runs over channels; conv_winograd.c is the algorithm for 3x3 kernels in the plane. */
+ * sample, which conv_transpose.c and separable_conv.c use too, conv_depthwise.c and conv_window.c
+ * where no sum runs over channels; conv_winograd.c is the algorithm for 3x3 kernels in the plane.
+ */
 #ifndef FV_LAYERS_CONV_H
 #define FV_LAYERS_CONV_H
 
@@ -97,9 +98,21 @@ typedef struct fv_conv_direct {
     ptrdiff_t *a_offset, *b_offset; /* lists of a product's terms */
     real *input_copy, *gradient_copy;
     real *row; /* depthwise: a row of the input gradient before a channel's filters are added up */
-    real most; /* bound of an output with relu, see fv_product; 0: none */
+    real *window;  /* depthwise: see conv_window.c */
+    size_t stride; /* bytes from this memory to that of the next thread of the pool */
+    real most;     /* bound of an output with relu, see fv_product; 0: none */
     fv_pool *pool; /* whose threads share an output; NULL: the caller does all of it */
 } fv_conv_direct;
+
+/* A 1x1 convolution that makes a sample of a depthwise convolution's input while that needs it:
+ * then there is no such array. */
+typedef struct fv_conv_feed {
+    fv_conv_direct d;
+    const real *x, *bias;
+    bool relu;
+    fv_activation activation; /* one that the product does not apply */
+    real activation_constant;
+} fv_conv_feed;
 
 size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k); /* bytes */
 size_t fv_conv_direct_scratch(const fv_conv_geometry *g, const fv_kernels *k);
@@ -112,7 +125,8 @@ void fv_conv_direct_pack(const fv_conv_direct *d, fv_pool *pool, const real *wei
 size_t fv_conv_bias_count(int columns, int groups, const fv_kernels *k);
 void fv_conv_pack_bias(const real *bias, int columns, int groups, const fv_kernels *k, real *to);
 
-/* Of one sample: `x` padded, `dy` with its border. `bias` may be NULL; `relu`: max(., 0) last. */
+/* Of one sample: `dy` with its border, `x` padded for the weight gradient alone. `bias` may be
+ * NULL; `relu`: max(., 0) last. */
 void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
                            real *y);
 void fv_conv_sample_input_gradient(const fv_conv_direct *d, const real *dy, const real *bias,
@@ -125,8 +139,10 @@ void fv_conv_sample_bias_gradient(const fv_conv_direct *d, const real *dy, real 
 size_t fv_conv_depthwise_packed(const fv_conv_geometry *g, const fv_kernels *k); /* reals */
 size_t fv_conv_depthwise_row(const fv_conv_geometry *g);                         /* reals */
 void fv_conv_depthwise_pack(const fv_conv_direct *d, const real *weights);
-void fv_conv_depthwise_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
-                              real *y);
+size_t fv_conv_window_count(const fv_conv_geometry *g, const fv_kernels *k); /* reals */
+bool fv_conv_window_takes_feed(const fv_conv_geometry *g, const fv_conv_geometry *feeder);
+void fv_conv_depthwise_output(const fv_conv_direct *d, const fv_conv_feed *feed, const real *x,
+                              const real *bias, bool relu, real *y);
 void fv_conv_depthwise_phase(const fv_conv_direct *d, fv_conv_phase *phase, const real *dy,
                              const real *bias, bool relu, real *dx);
 void fv_conv_depthwise_weight_gradient(const fv_conv_direct *d, const real *x, const real *dy,
@@ -169,6 +185,10 @@ void fv_conv_prepare(const fv_conv_options *options, const fv_shape *input, cons
 void fv_conv_pack(const fv_conv_options *options, const fv_call *call);
 void fv_conv_forward(const fv_conv_options *options, const fv_call *call);
 void fv_conv_backward(const fv_conv_options *options, const fv_call *call);
+
+extern const fv_layer_type fv_layer_conv;
+bool fv_conv_takes_feed(const fv_conv_options *options, const fv_feeder *feeder,
+                        const fv_kernels *kernels);
 
 /* Options of a convolution with a group a channel (depthwise_conv.c). */
 fv_status fv_conv_check_multiplier(int multiplier, const fv_shape *input);

@@ -1,8 +1,8 @@
 /* The direct algorithm where each channel is a group: no sum runs over channels, so a kernel of its
- * own takes a row of pixels, all channels side by side (kernels/depthwise.c). Where a channel has
- * several filters the padded input holds it as often, and the input gradient of its filters is
- * added up. Weights stay as stored, [kernel cells][filters], for all three operations. Called by
- * conv_direct.c. */
+ * own takes a row of pixels, all channels side by side (kernels/depthwise.c). Here are both
+ * gradients; conv_window.c has the output. Where a channel has several filters the padded input
+ * holds it as often, and the input gradient of its filters is added up. Weights stay as stored,
+ * [kernel cells][filters], for all three operations. Called by conv_direct.c. */
 #include "layers/conv.h"
 #include <string.h>
 
@@ -38,55 +38,23 @@ static int list_cells(const fv_conv_direct *d) {
     return terms;
 }
 
-/* A row's product over all kernel cells: of the output, or of the weight gradient. */
-static fv_depthwise output_row(const fv_conv_direct *d) {
+/* A row's product over all kernel cells, of the weight gradient. */
+static fv_depthwise gradient_row(const fv_conv_direct *d) {
     const fv_conv_geometry *g = d->g;
     return (fv_depthwise){.pixels = g->axis[2].out,
                           .channels = g->filters,
                           .terms = list_cells(d),
                           .x_offset = d->a_offset,
                           .x_pixel = (ptrdiff_t)g->axis[2].stride * g->filters,
-                          .w = d->forward,
                           .w_offset = d->b_offset,
                           .y_pixel = g->filters};
-}
-
-typedef struct output_rows {
-    const fv_conv_direct *d;
-    fv_depthwise row;
-    const real *x;
-    real *y;
-} output_rows;
-
-static void write_row(void *argument, int number, int thread) {
-    const output_rows *o = argument;
-    const fv_conv_geometry *g = o->d->g;
-    const fv_axis *a = g->axis;
-    fv_depthwise row = o->row;
-    (void)thread;
-    row.x = o->x + fv_conv_input_at(g, number / a[1].out * a[0].stride,
-                                    number % a[1].out * a[1].stride, 0);
-    row.y = o->y + (ptrdiff_t)number * a[2].out * g->filters;
-    o->d->k->depthwise(&row);
-}
-
-void fv_conv_depthwise_output(const fv_conv_direct *d, const real *x, const real *bias, bool relu,
-                              real *y) {
-    const fv_conv_geometry *g = d->g;
-    const fv_axis *a = g->axis;
-    fv_depthwise row = output_row(d);
-    output_rows o = {.d = d, .row = row, .x = x, .y = y};
-    o.row.bias = bias;
-    o.row.relu = relu;
-    o.row.most = d->most;
-    fv_pool_run(d->pool, a[0].out * a[1].out, write_row, &o);
 }
 
 void fv_conv_depthwise_weight_gradient(const fv_conv_direct *d, const real *x, const real *dy,
                                        bool add, real *dw) {
     const fv_conv_geometry *g = d->g;
     const fv_axis *a = g->axis;
-    fv_depthwise row = output_row(d);
+    fv_depthwise row = gradient_row(d);
     row.dw = dw;
     if (!add)
         memset(dw, 0, fv_conv_cells(g) * (size_t)g->filters * sizeof(real));

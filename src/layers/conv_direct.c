@@ -64,6 +64,10 @@ static size_t list_bytes(const fv_conv_geometry *g) {
     return fv_round_up((cells > BLOCK_ROWS ? cells : BLOCK_ROWS) * sizeof(ptrdiff_t), 64);
 }
 
+static size_t row_bytes(const fv_conv_geometry *g) {
+    return g->depthwise ? fv_round_up(fv_conv_depthwise_row(g) * sizeof(real), 64) : 0;
+}
+
 size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k) {
     size_t count =
         g->depthwise ? fv_conv_depthwise_packed(g, k) : forward_packed(g, k) + back_packed(g, k);
@@ -71,15 +75,16 @@ size_t fv_conv_direct_packed(const fv_conv_geometry *g, const fv_kernels *k) {
 }
 
 size_t fv_conv_direct_scratch(const fv_conv_geometry *g, const fv_kernels *k) {
-    size_t row = g->depthwise ? fv_conv_depthwise_row(g) : 0;
+    size_t window = g->depthwise && (g->uses & FV_CONV_OUTPUT) ? fv_conv_window_count(g, k) : 0;
     return 2 * list_bytes(g) + fv_conv_input_copy(g, k) + fv_conv_gradient_copy(g, k) +
-           row * sizeof(real);
+           row_bytes(g) + window * sizeof(real);
 }
 
 fv_conv_direct fv_conv_direct_open(const fv_conv_geometry *g, const fv_kernels *k, real *packed,
                                    unsigned char *scratch) {
     unsigned char *input_copy = scratch + 2 * list_bytes(g);
     unsigned char *gradient_copy = input_copy + fv_conv_input_copy(g, k);
+    unsigned char *row = gradient_copy + fv_conv_gradient_copy(g, k);
     return (fv_conv_direct){.g = g,
                             .k = k,
                             .forward = packed,
@@ -88,7 +93,8 @@ fv_conv_direct fv_conv_direct_open(const fv_conv_geometry *g, const fv_kernels *
                             .b_offset = (ptrdiff_t *)(scratch + list_bytes(g)),
                             .input_copy = (real *)input_copy,
                             .gradient_copy = (real *)gradient_copy,
-                            .row = (real *)(gradient_copy + fv_conv_gradient_copy(g, k))};
+                            .row = (real *)row,
+                            .window = (real *)(row + row_bytes(g))};
 }
 
 /* ---- Packing ------------------------------------------------------------------------------------
@@ -229,7 +235,7 @@ void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *b
                            real *y) {
     const fv_conv_geometry *g = d->g;
     if (g->depthwise) {
-        fv_conv_depthwise_output(d, x, bias, relu, y);
+        fv_conv_depthwise_output(d, NULL, x, bias, relu, y);
         return;
     }
     int run = run_cells(g);
@@ -246,7 +252,7 @@ void fv_conv_sample_output(const fv_conv_direct *d, const real *x, const real *b
                                  .c_row = g->filters,
                                  .relu = relu,
                                  .most = d->most},
-                     .x = x,
+                     .x = fv_conv_pad_input(g, d->pool, x, d->input_copy),
                      .bias = bias,
                      .y = y,
                      .panels = fv_panels(group_filters(g), d->k)};
@@ -400,16 +406,48 @@ static void pack(const fv_conv_geometry *g, const fv_call *call) {
                           packed_bias(g, call));
 }
 
-static void forward(const fv_conv_geometry *g, const fv_call *call) {
+static bool has_relu(const fv_call *call) {
+    return call->activation == FV_RELU || call->activation == FV_RELU6;
+}
+
+/* Ready for the call's output. */
+static fv_conv_direct output_of(const fv_conv_geometry *g, const fv_call *call) {
     fv_conv_direct d = direct_of(g, call);
-    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     d.pool = call->pool;
+    d.stride = call->scratch_stride;
     d.most = call->activation == FV_RELU6 ? 6 : 0;
+    return d;
+}
+
+/* With the convolution before carried out too. */
+static void forward_fed(const fv_conv_geometry *g, const fv_call *call) {
+    const fv_call *before = call->feed;
+    fv_conv_geometry own =
+        fv_conv_geometry_of(before->options, before->in_shape[0], FV_CONV_OUTPUT, call->kernels);
+    fv_conv_direct d = output_of(g, call);
+    fv_conv_feed feed = {.d = output_of(&own, before),
+                         .bias = packed_bias(&own, before),
+                         .relu = has_relu(before),
+                         .activation = has_relu(before) ? FV_LINEAR : before->activation,
+                         .activation_constant = before->activation_constant};
+    size_t in = fv_conv_input_count(&own), out = fv_conv_output_count(g);
+    for (int s = 0; s < call->samples; s++) {
+        feed.x = before->in[0] + (size_t)s * in;
+        fv_conv_depthwise_output(&d, &feed, NULL, packed_bias(g, call), has_relu(call),
+                                 call->out + (size_t)s * out);
+    }
+}
+
+static void forward(const fv_conv_geometry *g, const fv_call *call) {
+    if (call->feed) {
+        forward_fed(g, call);
+        return;
+    }
+    fv_conv_direct d = output_of(g, call);
+    size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
     for (int s = 0; s < call->samples; s++)
-        fv_conv_sample_output(
-            &d, fv_conv_pad_input(g, d.pool, call->in[0] + (size_t)s * in, d.input_copy),
-            packed_bias(g, call), call->activation == FV_RELU || call->activation == FV_RELU6,
-            call->out + (size_t)s * out);
+        fv_conv_sample_output(&d, call->in[0] + (size_t)s * in, packed_bias(g, call),
+                              has_relu(call), call->out + (size_t)s * out);
 }
 
 static void backward(const fv_conv_geometry *g, const fv_call *call) {

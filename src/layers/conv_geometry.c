@@ -134,7 +134,8 @@ static size_t copy_bytes(size_t count, const fv_conv_geometry *g, const fv_kerne
 
 size_t fv_conv_input_copy(const fv_conv_geometry *g, const fv_kernels *k) {
     const fv_axis *a = g->axis;
-    if (!g->copy_input || !(g->uses & (FV_CONV_OUTPUT | FV_CONV_WEIGHT_GRADIENT)))
+    int uses = g->depthwise ? FV_CONV_WEIGHT_GRADIENT : FV_CONV_OUTPUT | FV_CONV_WEIGHT_GRADIENT;
+    if (!g->copy_input || !(g->uses & uses))
         return 0;
     return copy_bytes((size_t)padded_size(&a[0]) * (size_t)padded_size(&a[1]) *
                           (size_t)padded_size(&a[2]) * (size_t)g->pixel,

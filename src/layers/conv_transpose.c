@@ -196,15 +196,15 @@ static void backward(const fv_call *call) {
         memset(db, 0, (size_t)g.channels * sizeof(real));
     for (size_t s = 0; s < (size_t)call->samples; s++) {
         const real *gradient = call->out_gradient + s * out;
-        const real *dy = fv_conv_pad_input(&g, NULL, gradient, d.input_copy);
         if (dw)
             fv_conv_sample_weight_gradient(
-                &d, dy, fv_conv_border_gradient(&g, call->in[0] + s * in, d.gradient_copy),
+                &d, fv_conv_pad_input(&g, NULL, gradient, d.input_copy),
+                fv_conv_border_gradient(&g, call->in[0] + s * in, d.gradient_copy),
                 s > 0 || !call->first, dw);
         if (db)
             call->kernels->add_rows(out / (size_t)g.channels, g.channels, g.channels, gradient, db);
         if (call->in_gradient[0])
-            fv_conv_sample_output(&d, dy, NULL, false, call->in_gradient[0] + s * in);
+            fv_conv_sample_output(&d, gradient, NULL, false, call->in_gradient[0] + s * in);
     }
 }
 

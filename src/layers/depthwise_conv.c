@@ -59,6 +59,11 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     fv_conv_prepare(&conv, inputs, output, setting, plan);
 }
 
+static bool takes_feed(const void *options, const fv_feeder *feeder, const fv_kernels *kernels) {
+    fv_conv_options conv = fv_conv_depthwise_options(options, feeder->output);
+    return fv_conv_takes_feed(&conv, feeder, kernels);
+}
+
 static void pack(const fv_call *call) {
     fv_conv_options conv = fv_conv_depthwise_options(call->options, call->in_shape[0]);
     fv_conv_pack(&conv, call);
@@ -83,6 +88,7 @@ const fv_layer_type fv_layer_depthwise_conv = {.name = "depthwise_conv",
                                                .takes_affine = true,
                                                .infer = infer,
                                                .prepare = prepare,
+                                               .takes_feed = takes_feed,
                                                .pack = pack,
                                                .forward = forward,
                                                .backward = backward};

@@ -136,6 +136,9 @@ typedef struct fv_call {
     int input_count;
     const fv_shape *in_shape[FV_MAX_INPUTS], *out_shape;
     const real *in[FV_MAX_INPUTS];
+    /* The call of the layer before, which this one carries out too; then in[0] and its `out` are
+     * NULL. See takes_feed. */
+    const struct fv_call *feed;
     real *out;
     real *out_gradient;               /* backward reads it and may spoil it */
     real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
@@ -169,6 +172,14 @@ static inline bool fv_call_draws(const fv_call *call) {
     return call->setting->training && call->epochs;
 }
 
+/* A layer that another one might carry out. */
+typedef struct fv_feeder {
+    const struct fv_layer_type *type;
+    const void *options;
+    const fv_shape *input, *output;
+    fv_activation activation;
+} fv_feeder;
+
 typedef struct fv_layer_type {
     const char *name;
     const char *help; /* one line, for the manual */
@@ -193,6 +204,9 @@ typedef struct fv_layer_type {
      * it is no such map. */
     void (*affine)(const void *options, int channels, const real *const *weights, real *scale,
                    real *shift);
+    /* Whether at inference forward can make its input itself, a few places at a time, where that is
+     * the output of this layer and nobody else reads it: call->feed (net/feed.c). NULL: never. */
+    bool (*takes_feed)(const void *options, const fv_feeder *feeder, const fv_kernels *kernels);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
     void (*forward)(const fv_call *call);

@@ -161,11 +161,9 @@ static void forward(const fv_call *call) {
     for (int i = 0; i < call->samples; i++) {
         const real *x = call->in[0] + (size_t)i * in;
         real *middle = keep ? kept_middle(&s, call, i) : p.middle;
-        fv_conv_sample_output(&p.first, fv_conv_pad_input(&s.first, NULL, x, p.first.input_copy),
-                              NULL, false, middle);
-        fv_conv_sample_output(&p.second,
-                              fv_conv_pad_input(&s.second, NULL, middle, p.second.input_copy),
-                              p.bias, call->activation == FV_RELU, call->out + (size_t)i * out);
+        fv_conv_sample_output(&p.first, x, NULL, false, middle);
+        fv_conv_sample_output(&p.second, middle, p.bias, call->activation == FV_RELU,
+                              call->out + (size_t)i * out);
     }
     fv_activation_forward(call, 0, call->samples, FV_RELU);
 }

@@ -146,7 +146,11 @@ static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *n
 static void forward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
     const fv_node_plan *own = &p->runner->plan.nodes[n];
-    fv_call call = make_call(p, at, n);
+    fv_call call = make_call(p, at, n), before;
+    if (own->fed_by) {
+        before = make_call(p, at, own->fed_by);
+        call.feed = &before;
+    }
     if (own->tap.place != FV_PLACE_NONE)
         forward_tapped(p->runner, at, node, own, &call);
     else
@@ -186,7 +190,8 @@ static double *seconds_of(const fv_runner *r, int thread, fv_pass in, int n) {
 /* A layer that all threads work on counts for each of them. */
 static void run_node(const pass *p, const stand *at, int n) {
     const fv_runner *runner = p->runner;
-    if (!runner->plan.nodes[n].runs || runner->plan.nodes[n].view)
+    const fv_node_plan *own = &runner->plan.nodes[n];
+    if (!own->runs || own->view || own->feeds)
         return;
     double begin = runner->seconds ? now() : 0;
     if (p->backward)
@@ -436,7 +441,11 @@ const char *fv_runner_algorithm(const fv_runner *runner, int node) {
     if (node < 0 || node >= runner->plan.net->count)
         return "";
     const fv_node_plan *p = &runner->plan.nodes[node];
-    return p->folded ? "folded" : p->view ? "view" : p->layer.words ? p->layer.words : "";
+    return p->folded        ? "folded"
+           : p->feeds       ? "in the next"
+           : p->view        ? "view"
+           : p->layer.words ? p->layer.words
+                            : "";
 }
 
 real *fv_runner_output(const fv_runner *runner, int node, bool before_activation) {

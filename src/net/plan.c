@@ -2,6 +2,7 @@
  * counted in steps: packing is -1, forward of node n is n, the loss is N (the number of nodes),
  * backward of node n is 2N - n. See plan.h. */
 #include "net/plan.h"
+#include "net/feed.h"
 #include "net/fold.h"
 #include "net/layout.h"
 #include <limits.h>
@@ -200,8 +201,9 @@ static life output_life(const fv_plan *plan, int root) {
         for (int i = 0; i < net->nodes[n].input_count; i++) {
             if (!reads(plan, n, i, root))
                 continue;
-            extend(&l, n);
-            l.crosses |= plan->nodes[n].segment != own->segment;
+            int reader = plan->nodes[n].feeds ? plan->nodes[n].feeds : n;
+            extend(&l, reader);
+            l.crosses |= plan->nodes[reader].segment != own->segment;
             until_end |= plan->nodes[n].tapped && plan->nodes[n].root == root;
             if (plan->nodes[n].layer.keep_input) {
                 kept = true;
@@ -396,7 +398,7 @@ static void choose_groups(fv_plan *plan) {
         fv_segment *s = &plan->segments[i];
         size_t bytes = 1;
         for (int n = s->first; n <= s->last; n++) {
-            size_t sample = sample_bytes(&plan->nodes[n]);
+            size_t sample = plan->nodes[n].feeds ? 0 : sample_bytes(&plan->nodes[n]);
             bytes = sample > bytes ? sample : bytes;
         }
         size_t fit = GROUP_BYTES / bytes;
@@ -420,7 +422,7 @@ static fv_status place_all(fv_plan *plan) {
         fv_node_plan *p = &plan->nodes[n];
         if (!p->runs)
             continue;
-        if (p->root == n)
+        if (p->root == n && !p->feeds)
             place_root(&at, n);
         place_extras(&at, n);
         place_notes(&at, n);
@@ -566,6 +568,8 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
         status = infer_shapes(plan, &input);
     if (!status)
         status = fv_find_folds(plan);
+    if (!status)
+        status = fv_find_feeds(plan);
     if (status)
         return status;
     find_roots(plan);

@@ -22,6 +22,8 @@ typedef struct fv_node_plan {
     bool view;      /* its output is its input's memory */
     bool folded;    /* ... since the weights of the layer before have taken it up */
     int fold;       /* the node that this one's weights take up; 0: none */
+    int feeds;      /* the node that makes its output while it needs it (feed.c); 0: none */
+    int fed_by;     /* ... and that node's own; 0: none */
     fv_shape shape; /* of its output */
     int64_t macs;
     fv_setting setting;
