@@ -538,12 +538,13 @@ static void check_kind(const winograd *w, const shape_case *s, const kind *of, c
 }
 
 /* Kernel and tile; most shapes must be those where the algorithm is chosen. */
-static const int algorithms[][2] = {{3, 4}};
+static const int algorithms[][2] = {{3, 4}, {5, 2}};
 
 static const shape_case shapes[] = {
-    {4, 4, FV_SAME, 16, 16},   {5, 7, FV_SAME, 64, 64},   {8, 8, FV_VALID, 256, 16},
-    {9, 9, FV_SAME, 16, 256},  {13, 14, FV_SAME, 64, 64}, {6, 29, FV_VALID, 16, 64},
-    {18, 10, FV_SAME, 64, 16}, {29, 27, FV_SAME, 16, 16}, {29, 29, FV_VALID, 64, 16},
+    {4, 4, FV_SAME, 16, 16},    {7, 9, FV_SAME, 128, 128}, {5, 7, FV_SAME, 64, 64},
+    {8, 8, FV_VALID, 256, 16},  {9, 9, FV_SAME, 16, 256},  {13, 14, FV_SAME, 64, 64},
+    {6, 29, FV_VALID, 16, 64},  {18, 10, FV_SAME, 64, 16}, {29, 27, FV_SAME, 16, 16},
+    {29, 29, FV_VALID, 64, 16},
 };
 
 static void results_are_within_the_bound(void **state) {
