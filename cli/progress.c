@@ -62,6 +62,15 @@ static void place_text(const fv_progress *now, char text[64]) {
         snprintf(text, 64, "step %" PRId64 "/%" PRId64, now->step, now->steps);
 }
 
+/* "  7% waiting for data", where that is worth a look: not for the first batch of a tiny run. */
+static const char *waiting_text(const fv_progress *now, char text[32]) {
+    double share = now->seconds > 0 ? now->data_seconds / now->seconds : 0;
+    text[0] = 0;
+    if (share > 0.02 && now->data_seconds > 0.05)
+        snprintf(text, 32, "  %.0f%% waiting for data", 100 * share);
+    return text;
+}
+
 static double share_done(const fv_progress *now) {
     int64_t done = now->epochs > 0 ? now->epoch_step : now->step;
     int64_t all = now->epochs > 0 ? now->epoch_steps : now->steps;
@@ -92,11 +101,12 @@ static void draw(cli_progress *progress, const fv_progress *now) {
         return;
     progress->drawn = time;
     char place[64], numbers[LINE], bar[LINE], line[3 * LINE], loss[32], left[32], accuracy[32];
+    char waiting[32];
     place_text(now, place);
-    snprintf(numbers, sizeof numbers, " %2.0f%%  loss %s%s  %.0f samples/s  %s left",
+    snprintf(numbers, sizeof numbers, " %2.0f%%  loss %s%s  %.0f samples/s%s  %s left",
              100 * share_done(now), loss_text(now->loss, loss),
              accuracy_text("accuracy", now->accuracy, accuracy), now->samples_per_second,
-             time_text(now->seconds_left, left));
+             waiting_text(now, waiting), time_text(now->seconds_left, left));
     int columns = terminal_columns() - 1; /* a full last column would wrap */
     bar_text(share_done(now), columns - (int)strlen(place) - (int)strlen(numbers), bar);
     snprintf(line, sizeof line, "%s%s%s", place, bar, numbers);
@@ -108,7 +118,7 @@ static void draw(cli_progress *progress, const fv_progress *now) {
 }
 
 static void print_epoch(const fv_progress *now) {
-    char loss[32], accuracy[32];
+    char loss[32], accuracy[32], waiting[32];
     fprintf(stderr, "epoch %d", now->epoch);
     if (now->epochs > 0)
         fprintf(stderr, "/%d", now->epochs);
@@ -120,8 +130,8 @@ static void print_epoch(const fv_progress *now) {
     for (int i = 0; now->validation && i < now->validation->metric_count; i++)
         fprintf(stderr, "  val_%s %.4f", now->validation->metrics[i].name,
                 now->validation->metrics[i].value);
-    fprintf(stderr, "  lr %.4g  %.0f samples/s  %.1f s\n", now->lr, now->samples_per_second,
-            now->seconds);
+    fprintf(stderr, "  lr %.4g  %.0f samples/s  %.1f s%s\n", now->lr, now->samples_per_second,
+            now->seconds, waiting_text(now, waiting));
 }
 
 bool progress_observe(void *argument, const fv_progress *now) {

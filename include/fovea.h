@@ -949,6 +949,7 @@ typedef struct fv_progress {
     const fv_score *validation;    /* FV_EVENT_EPOCH: with its metrics; NULL without validation */
     double lr;                     /* of the step just done */
     double seconds;                /* since the epoch began */
+    double data_seconds;           /* of these, waited for samples that were not ready */
     double samples_per_second, seconds_left;
     const char *note; /* FV_EVENT_NOTE: a sentence, else NULL */
 } fv_progress;

@@ -379,17 +379,61 @@ static void metrics_have_columns(void **state) {
     size_t size;
     char *log = (char *)read_whole(in_folder("metrics/log.csv"), &size);
     static const char header[] = "epoch,step,loss,accuracy,val_loss,val_accuracy,seconds,"
-                                 "samples_per_second,lr,val_accuracy,val_dense2.top_k,val_x.top_k";
+                                 "samples_per_second,lr,val_accuracy,val_dense2.top_k,val_x.top_k,"
+                                 "data_seconds\n";
     assert_memory_equal(log, header, sizeof header - 1);
     char *row = strchr(log, '\n') + 1;
     int commas = 0;
     for (const char *at = row; *at != '\n'; at++)
         commas += *at == ',';
-    assert_int_equal(commas, 11);
+    assert_int_equal(commas, 12);
     row[strcspn(row, "\n")] = 0;
     assert_non_null(strstr(row, ",0.25,"));
     free(log);
     fv_net_free(net);
+}
+
+/* The share of the last epoch that training waited for data. */
+static bool keep_share(void *argument, const fv_progress *now) {
+    assert_true(now->data_seconds >= 0 && now->data_seconds <= now->seconds);
+    if (now->event == FV_EVENT_EPOCH)
+        *(double *)argument = now->data_seconds / now->seconds;
+    return true;
+}
+
+/* Of a small net with pictures of 8x8, whose samples have a mask of side x side that nobody reads.
+ */
+static double waiting_share(int side, int epochs) {
+    enum { COUNT = 48 };
+    size_t values = (size_t)side * (size_t)side;
+    fv_data *data = fv_data_new(COUNT);
+    uint8_t *bytes = calloc(COUNT * (values > 64 ? values : 64), 1);
+    float labels[COUNT] = {0};
+    fv_net *net = fv_net_parse("input 8x8x1\nconv 32 3x3 relu\nconv 32 3x3 relu\nflatten\n"
+                               "dense 64 relu\ndense 3 softmax\ntrain batch=8 lr=0.1",
+                               "waiting.net");
+    assert_true(data && bytes && net);
+    assert_false(fv_data_add_bytes(data, "input", (fv_shape){2, {8, 8}, 1}, bytes));
+    assert_false(fv_data_add_bytes(data, "mask", (fv_shape){2, {side, side}, 1}, bytes));
+    assert_false(fv_data_add(data, "label", (fv_shape){0, {0}, 1}, labels));
+    double share = -1;
+    assert_false(
+        fv_fit(net, data,
+               &(fv_fit_options){
+                   .epochs = epochs, .threads = 1, .observer = keep_share, .argument = &share}));
+    fv_net_free(net);
+    fv_data_free(data);
+    free(bytes);
+    return share;
+}
+
+static void waiting_for_data_is_told(void **state) {
+    (void)state;
+    assert_true(waiting_share(700, 2) > 0.2);
+    double least = 1; /* a busy machine may keep the loader from running now and then */
+    for (int i = 0; i < 20 && least > 0.02; i++)
+        least = fmin(least, waiting_share(4, 2));
+    assert_true(least <= 0.02);
 }
 
 static int count_lines(const char *path) {
@@ -414,6 +458,20 @@ static void logs_have_a_row_an_epoch_and_a_row_a_log_step(void **state) {
     net = make_net("batch=40 steps=9 last_batch=carry log_every=2");
     fit(net, &(fv_fit_options){.folder = in_folder("logs"), .resume = true});
     assert_int_equal(count_lines(in_folder("logs/log.csv")), 1 + 3);
+    fv_net_free(net);
+}
+
+/* A log of a version that had fewer columns: its rows get empty ones. */
+static void older_logs_are_gone_on_with(void **state) {
+    (void)state;
+    size_t size;
+    fv_net *net = make_net("batch=50 epochs=2");
+    fit(net, &(fv_fit_options){.folder = in_folder("older"), .epochs = 1});
+    write_file(in_folder("older/log.csv"), "epoch,step\n1,3\n", 15);
+    fit(net, &(fv_fit_options){.folder = in_folder("older"), .resume = true});
+    char *log = (char *)read_whole(in_folder("older/log.csv"), &size);
+    assert_non_null(strstr(log, ",lr,data_seconds\n1,3,,,,,,,,\n2,6,"));
+    free(log);
     fv_net_free(net);
 }
 
@@ -550,7 +608,9 @@ int main(void) {
         cmocka_unit_test(steps_take_several_batches),
         cmocka_unit_test(batches_added_are_one_large_batch),
         cmocka_unit_test(metrics_have_columns),
+        cmocka_unit_test(waiting_for_data_is_told),
         cmocka_unit_test(logs_have_a_row_an_epoch_and_a_row_a_log_step),
+        cmocka_unit_test(older_logs_are_gone_on_with),
         cmocka_unit_test(another_run_cannot_be_resumed),
         cmocka_unit_test(a_loss_that_is_no_number_stops_the_run),
         cmocka_unit_test(data_that_does_not_fit_is_refused),

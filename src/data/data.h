@@ -167,6 +167,8 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
                          int64_t first_step, int threads);
 /* The next batch, valid until the call after. NULL with a message on failure. */
 const fv_batch *fv_loader_next(fv_loader *loader);
+/* Seconds that fv_loader_next() has waited for batches that were not ready; NULL: 0. */
+double fv_loader_waited(const fv_loader *loader);
 void fv_loader_free(fv_loader *loader);
 /* Steps of one epoch: rounded up for FV_LAST_SHORT, else down. 0 when a dropped batch leaves none.
  */

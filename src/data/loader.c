@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct batch_slot {
     uint8_t *inputs;                      /* bytes or floats */
@@ -42,6 +43,8 @@ struct fv_loader {
     bool stop;
     fv_status status; /* why batch `filled` could not be filled, and its message */
     char message[1024];
+
+    double waited; /* seconds, of the caller */
 };
 
 /* Where a step begins: its epoch, its position in that epoch's order, its samples. False when the
@@ -251,12 +254,26 @@ fv_loader *fv_loader_new(const fv_data *data, int batch, uint64_t seed, fv_last_
     return loader;
 }
 
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Until the batch asked for is filled, or cannot be. */
+static void wait_for_batch(fv_loader *loader) {
+    double begin = now();
+    while (loader->filled < loader->asked && !loader->status)
+        pthread_cond_wait(&loader->changed, &loader->mutex);
+    loader->waited += now() - begin;
+}
+
 const fv_batch *fv_loader_next(fv_loader *loader) {
     pthread_mutex_lock(&loader->mutex);
     loader->asked++;
     pthread_cond_broadcast(&loader->changed);
-    while (loader->filled < loader->asked && !loader->status)
-        pthread_cond_wait(&loader->changed, &loader->mutex);
+    if (loader->filled < loader->asked)
+        wait_for_batch(loader);
     bool ready = loader->filled >= loader->asked;
     const batch_slot *slot = &loader->slots[(loader->asked - 1) % 2];
     pthread_mutex_unlock(&loader->mutex);
@@ -264,6 +281,10 @@ const fv_batch *fv_loader_next(fv_loader *loader) {
         return &slot->batch;
     fv_fail(loader->status, "%s", loader->message);
     return NULL;
+}
+
+double fv_loader_waited(const fv_loader *loader) {
+    return loader ? loader->waited : 0;
 }
 
 void fv_loader_free(fv_loader *loader) {

@@ -28,8 +28,8 @@ typedef struct fit {
     char *checkpoint, *model;
     fv_run_position position;
     int64_t epoch_begin; /* the step at which this epoch began, or the run was resumed */
-    double epoch_time;
-    bool stopped; /* early */
+    double epoch_time, epoch_waited; /* the clock and the loader then */
+    bool stopped;                    /* early */
 } fit;
 
 static double now(void) {
@@ -202,6 +202,7 @@ static fv_status open_epoch_log(fit *f) {
         fv_text_add(&header, ",val_");
         add_metric_name(f->net, m, &header);
     }
+    fv_text_add(&header, ",data_seconds");
     fv_status status = header.failed ? FV_MEMORY : open_log(f, &f->log, "log.csv", header.bytes, 1);
     fv_text_free(&header);
     return status;
@@ -342,6 +343,7 @@ static fv_progress progress(const fit *f, fv_event event) {
                          .val_accuracy = NAN,
                          .lr = f->trainer->optimizer.lr,
                          .seconds = seconds,
+                         .data_seconds = fv_loader_waited(f->loader) - f->epoch_waited,
                          .samples_per_second = rate * step_samples(f),
                          .seconds_left = (double)(f->steps - p->step) / rate};
 }
@@ -432,9 +434,16 @@ static fv_status log_epoch(fit *f, const fv_progress *p) {
                     p->validation && m < p->validation->metric_count
                         ? p->validation->metrics[m].value
                         : NAN);
+    fv_text_add(&row, ",%.3f", p->data_seconds);
     fv_status status = row.failed ? FV_MEMORY : fv_log_line(&f->log, "%s", row.bytes);
     fv_text_free(&row);
     return status;
+}
+
+static void begin_epoch(fit *f) {
+    f->epoch_begin = f->position.step;
+    f->epoch_time = now();
+    f->epoch_waited = fv_loader_waited(f->loader);
 }
 
 /* The row comes before the checkpoint: a run killed between the two writes the row again. */
@@ -458,8 +467,7 @@ static fv_status end_epoch(fit *f, bool *go_on) {
         status = save_checkpoint(f);
     if (!status)
         *go_on &= tell(f, &p);
-    f->epoch_begin = f->position.step;
-    f->epoch_time = now();
+    begin_epoch(f);
     return status;
 }
 
@@ -522,8 +530,7 @@ static void choose_weights(fit *f) {
 
 static fv_status run(fit *f) {
     bool go_on = true;
-    f->epoch_begin = f->position.step;
-    f->epoch_time = now();
+    begin_epoch(f);
     while (!is_done(f)) {
         fv_status status = one_step(f, &go_on);
         if (status)

@@ -21,6 +21,21 @@ static int64_t step_of(const char *line, const char *end, int column) {
     return stop > line && (*stop == ',' || *stop == '\n') ? (int64_t)step : -1;
 }
 
+static int count_commas(const char *text, const char *end) {
+    int commas = 0;
+    for (; text < end; text++)
+        commas += *text == ',';
+    return commas;
+}
+
+/* A line whose end is its newline. An earlier version wrote fewer columns: those left are empty. */
+static void keep_line(const char *line, const char *end, int commas, fv_text *kept) {
+    fv_text_add_bytes(kept, line, (size_t)(end - line));
+    for (int i = count_commas(line, end); i < commas; i++)
+        fv_text_add(kept, ",");
+    fv_text_add(kept, "\n");
+}
+
 /* The header, then the whole lines of the old file up to `step`. */
 static fv_status keep_lines(const char *path, const char *header, int column, int64_t step,
                             fv_text *kept) {
@@ -33,10 +48,11 @@ static fv_status keep_lines(const char *path, const char *header, int column, in
     if (status)
         return status;
     const char *line = bytes;
+    int commas = count_commas(header, header + strlen(header));
     for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
         int64_t at = step_of(line, end + 1, column);
         if (at > 0 && at <= step)
-            fv_text_add_bytes(kept, line, (size_t)(end + 1 - line));
+            keep_line(line, end, commas, kept);
     }
     fv_free(bytes);
     return FV_OK;
