@@ -1,7 +1,11 @@
 /* dense: y = x W + b over all inputs of a sample. Its weights are the big thing, so it runs over
  * the whole batch, and a thread owns a block of them: sums over the samples are made in order by
  * one thread, the same bits for any number of threads. Stored weights: [inputs][units]; in files
- * PyTorch's (units, inputs), inputs channels first. */
+ * PyTorch's (units, inputs), inputs channels first.
+ *
+ * At inference they are packed once, and that copy is all there is. In training the backward pass
+ * reads them as they are, and they are other ones in each step: a thread packs a block of them into
+ * its scratch, multiplies, and goes on to the next, so that there is no second copy. */
 #include "layers/activation.h"
 #include <limits.h>
 #include <stddef.h>
@@ -11,6 +15,10 @@ enum {
     FORWARD_ROWS = 24,   /* speed only: samples of a forward unit */
     FORWARD_PANELS = 2,  /* speed only: panels of units of a forward unit */
     FORWARD_DEPTH = 384, /* speed only: inputs of one product; their weights fit the first cache */
+    TRAINING_UNITS = 16, /* speed only: forward units at least, where there are rows for them */
+    TRAINING_ROWS = 48,  /* speed only: and samples of each, panels, inputs of one product */
+    TRAINING_PANELS = 16,
+    TRAINING_DEPTH = 120,
     SLICE_VALUES = 2 << 20, /* memory only: weights that are read from a file together */
     BACKWARD_INPUTS = 64,   /* inputs of a backward unit; a multiple of every panel */
 };
@@ -97,6 +105,17 @@ static size_t packed_weights(int inputs, int units, const fv_kernels *k) {
     return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)inputs;
 }
 
+/* Inputs whose weights pack() leaves: all or none. */
+static int packed_inputs(int inputs, const fv_setting *setting) {
+    return setting->training ? 0 : inputs;
+}
+
+/* Where pack() leaves the bias. */
+static real *packed_bias(const fv_call *call) {
+    return call->packed + packed_weights(packed_inputs(call->in_shape[0]->channels, call->setting),
+                                         call->out_shape->channels, call->kernels);
+}
+
 /* A backward unit's block of x, and of the weights transposed. */
 static size_t block_inputs(int batch) {
     return (size_t)batch * BACKWARD_INPUTS;
@@ -116,23 +135,53 @@ static int slice_units(int inputs, const fv_kernels *k) {
     return (panels > 1 ? panels : 1) * k->panel;
 }
 
+/* How the work is cut: units of `rows` samples x `panels` panels of outputs, in products of `depth`
+ * inputs. In training, where a unit packs its weights, panels are many, so that it reads long
+ * stretches of them, and rows as many as leave work for all threads. */
+typedef struct cut {
+    int rows, panels, depth, groups, units;
+} cut;
+
+static int at_least(int least, int value) {
+    return value > least ? value : least;
+}
+
+static cut cut_forward(const fv_shape *output, int samples, const fv_setting *setting) {
+    int panels = fv_panels(output->channels, setting->kernels);
+    cut c = {.rows = FORWARD_ROWS, .panels = FORWARD_PANELS, .depth = FORWARD_DEPTH};
+    if (setting->training) {
+        c.panels = at_least(FORWARD_PANELS, panels / TRAINING_UNITS);
+        c.panels = c.panels < TRAINING_PANELS ? c.panels : TRAINING_PANELS;
+        c.depth = TRAINING_DEPTH;
+    }
+    c.groups = (panels + c.panels - 1) / c.panels;
+    int parts = (TRAINING_UNITS + c.groups - 1) / c.groups;
+    if (setting->training)
+        c.rows = at_least(TRAINING_ROWS, (samples + parts - 1) / parts);
+    c.units = (samples + c.rows - 1) / c.rows * c.groups;
+    return c;
+}
+
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
     const fv_dense_options *o = options;
     const fv_kernels *k = setting->kernels;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
-    plan->packed = (packed_weights(inputs[0].channels, o->units, k) +
+    plan->packed = (packed_weights(packed_inputs(inputs[0].channels, setting), o->units, k) +
                     (size_t)fv_panels(o->units, k) * (size_t)k->panel) *
                    sizeof(real);
-    plan->spent[0] = !setting->training; /* the backward pass reads them */
+    plan->spent[0] = !setting->training;
     plan->spent[1] = true;
     if (!setting->training) {
         plan->slice = slice_units(inputs[0].channels, k);
         return;
     }
+    const cut c = cut_forward(output, setting->batch, setting);
+    size_t forward = (size_t)c.depth * (size_t)c.panels * (size_t)k->panel;
+    size_t backward = block_inputs(setting->batch) + block_weights(o->units);
     plan->keep_input = true;
-    plan->scratch = (block_inputs(setting->batch) + block_weights(o->units)) * sizeof(real);
+    plan->scratch = (forward > backward ? forward : backward) * sizeof(real);
     plan->shared = packed_gradient(setting->batch, o->units, k) * sizeof(real);
 }
 
@@ -151,9 +200,9 @@ static void pack_panel(void *argument, int panel, int thread) {
 
 static void pack(const fv_call *call) {
     const fv_kernels *k = call->kernels;
-    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
+    real *bias = packed_bias(call);
+    if (!call->setting->training)
+        fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
     for (int u = 0; u < fv_panels(call->outputs, k) * k->panel; u++)
         bias[call->first_output + u] =
             call->weights[1] && u < call->outputs ? call->weights[1][u] : 0;
@@ -162,23 +211,28 @@ static void pack(const fv_call *call) {
 /* ---- Forward
  * -------------------------------------------------------------------------------------- */
 
-static int forward_groups(const fv_call *call) {
-    return (fv_panels(call->out_shape->channels, call->kernels) + FORWARD_PANELS - 1) /
-           FORWARD_PANELS;
+/* The weights of inputs [i, i + depth) for `columns` units from u on: panels `depth` rows high, or
+ * as high as there are inputs. */
+static const real *forward_weights(const fv_call *call, int i, int depth, int u, int columns,
+                                   real *block) {
+    const fv_kernels *k = call->kernels;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    if (!call->setting->training)
+        return call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
+    k->pack(call->weights[0] + (ptrdiff_t)i * units + u, units, false, depth, columns, block);
+    return block;
 }
 
-/* Unit: FORWARD_ROWS samples x FORWARD_PANELS panels of outputs. */
 static void forward_unit(void *argument, int unit, int thread) {
-    (void)thread;
     const fv_call *call = argument;
     const fv_kernels *k = call->kernels;
     const ptrdiff_t zero = 0;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    int row = unit / forward_groups(call) * FORWARD_ROWS;
-    int first = unit % forward_groups(call) * FORWARD_PANELS * k->panel;
-    int end = first + FORWARD_PANELS * k->panel < units ? first + FORWARD_PANELS * k->panel : units;
-    const real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_product p = {.rows = call->samples - row < FORWARD_ROWS ? call->samples - row : FORWARD_ROWS,
+    const cut c = cut_forward(call->out_shape, call->samples, call->setting);
+    int row = unit / c.groups * c.rows, first = unit % c.groups * c.panels * k->panel;
+    int end = first + c.panels * k->panel < units ? first + c.panels * k->panel : units;
+    const real *bias = packed_bias(call);
+    fv_product p = {.rows = call->samples - row < c.rows ? call->samples - row : c.rows,
                     .terms = 1,
                     .a_offset = &zero,
                     .a_row = inputs,
@@ -186,14 +240,16 @@ static void forward_unit(void *argument, int unit, int thread) {
                     .b_offset = &zero,
                     .b_row = k->panel,
                     .c_row = units};
-    for (int i = 0; i < inputs; i += FORWARD_DEPTH) {
-        p.depth = inputs - i < FORWARD_DEPTH ? inputs - i : FORWARD_DEPTH;
+    for (int i = 0; i < inputs; i += c.depth) {
+        p.depth = inputs - i < c.depth ? inputs - i : c.depth;
         p.a = call->in[0] + (ptrdiff_t)row * inputs + i;
         p.add = i > 0;
         p.relu = call->activation == FV_RELU && i + p.depth == inputs;
-        for (int u = first; u < end; u += k->panel) {
+        p.b = forward_weights(call, i, p.depth, first, end - first,
+                              (real *)(call->scratch + (size_t)thread * call->scratch_stride));
+        ptrdiff_t high = call->setting->training ? p.depth : inputs;
+        for (int u = first; u < end; u += k->panel, p.b += high * k->panel) {
             p.columns = end - u < k->panel ? end - u : k->panel;
-            p.b = call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
             p.c = call->out + (ptrdiff_t)row * units + u;
             p.bias = i == 0 ? bias + u : NULL;
             k->product(&p);
@@ -202,8 +258,8 @@ static void forward_unit(void *argument, int unit, int thread) {
 }
 
 static void forward(const fv_call *call) {
-    int rows = (call->samples + FORWARD_ROWS - 1) / FORWARD_ROWS;
-    fv_pool_run(call->pool, rows * forward_groups(call), forward_unit, (void *)(uintptr_t)call);
+    const cut c = cut_forward(call->out_shape, call->samples, call->setting);
+    fv_pool_run(call->pool, c.units, forward_unit, (void *)(uintptr_t)call);
     fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
 
