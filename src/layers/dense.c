@@ -4,8 +4,9 @@
  * PyTorch's (units, inputs), inputs channels first.
  *
  * At inference they are packed once, and that copy is all there is. In training the backward pass
- * reads them as they are, and they are other ones in each step: a thread packs a block of them into
- * its scratch, multiplies, and goes on to the next, so that there is no second copy. */
+ * reads them as they are, and they are other ones in each step: where they are many a thread packs
+ * a block of them into its scratch, multiplies, and goes on to the next, so that there is no second
+ * copy. */
 #include "layers/activation.h"
 #include <limits.h>
 #include <stddef.h>
@@ -15,10 +16,11 @@ enum {
     FORWARD_ROWS = 24,   /* speed only: samples of a forward unit */
     FORWARD_PANELS = 2,  /* speed only: panels of units of a forward unit */
     FORWARD_DEPTH = 384, /* speed only: inputs of one product; their weights fit the first cache */
-    TRAINING_UNITS = 16, /* speed only: forward units at least, where there are rows for them */
-    TRAINING_ROWS = 48,  /* speed only: and samples of each, panels, inputs of one product */
-    TRAINING_PANELS = 16,
-    TRAINING_DEPTH = 120,
+    PACKED_VALUES = 2 << 20, /* most weights that have a packed copy in training */
+    BLOCK_UNITS = 16,        /* speed only: without, forward units at least where there are rows */
+    BLOCK_ROWS = 48,         /* speed only: ... and samples, panels and inputs of a block */
+    BLOCK_PANELS = 16,
+    BLOCK_DEPTH = 120,
     SLICE_VALUES = 2 << 20, /* memory only: weights that are read from a file together */
     BACKWARD_INPUTS = 64,   /* inputs of a backward unit; a multiple of every panel */
 };
@@ -105,15 +107,19 @@ static size_t packed_weights(int inputs, int units, const fv_kernels *k) {
     return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)inputs;
 }
 
-/* Inputs whose weights pack() leaves: all or none. */
-static int packed_inputs(int inputs, const fv_setting *setting) {
-    return setting->training ? 0 : inputs;
+/* Whether pack() packs the weights; else only the bias. */
+static bool packs_all(int inputs, int units, const fv_setting *setting) {
+    return !setting->training || (int64_t)inputs * units <= PACKED_VALUES;
+}
+
+static bool call_packs_all(const fv_call *call) {
+    return packs_all(call->in_shape[0]->channels, call->out_shape->channels, call->setting);
 }
 
 /* Where pack() leaves the bias. */
 static real *packed_bias(const fv_call *call) {
-    return call->packed + packed_weights(packed_inputs(call->in_shape[0]->channels, call->setting),
-                                         call->out_shape->channels, call->kernels);
+    int inputs = call_packs_all(call) ? call->in_shape[0]->channels : 0;
+    return call->packed + packed_weights(inputs, call->out_shape->channels, call->kernels);
 }
 
 /* A backward unit's block of x, and of the weights transposed. */
@@ -136,8 +142,8 @@ static int slice_units(int inputs, const fv_kernels *k) {
 }
 
 /* How the work is cut: units of `rows` samples x `panels` panels of outputs, in products of `depth`
- * inputs. In training, where a unit packs its weights, panels are many, so that it reads long
- * stretches of them, and rows as many as leave work for all threads. */
+ * inputs. Where a unit packs its weights, panels are many, so that it reads long stretches of them,
+ * and rows as many as leave work for all threads. */
 typedef struct cut {
     int rows, panels, depth, groups, units;
 } cut;
@@ -146,20 +152,26 @@ static int at_least(int least, int value) {
     return value > least ? value : least;
 }
 
-static cut cut_forward(const fv_shape *output, int samples, const fv_setting *setting) {
-    int panels = fv_panels(output->channels, setting->kernels);
+static cut cut_forward(int inputs, int units, int samples, const fv_setting *setting) {
+    int panels = fv_panels(units, setting->kernels);
+    bool packed = packs_all(inputs, units, setting);
     cut c = {.rows = FORWARD_ROWS, .panels = FORWARD_PANELS, .depth = FORWARD_DEPTH};
-    if (setting->training) {
-        c.panels = at_least(FORWARD_PANELS, panels / TRAINING_UNITS);
-        c.panels = c.panels < TRAINING_PANELS ? c.panels : TRAINING_PANELS;
-        c.depth = TRAINING_DEPTH;
+    if (!packed) {
+        c.panels = at_least(FORWARD_PANELS, panels / BLOCK_UNITS);
+        c.panels = c.panels < BLOCK_PANELS ? c.panels : BLOCK_PANELS;
+        c.depth = BLOCK_DEPTH;
     }
     c.groups = (panels + c.panels - 1) / c.panels;
-    int parts = (TRAINING_UNITS + c.groups - 1) / c.groups;
-    if (setting->training)
-        c.rows = at_least(TRAINING_ROWS, (samples + parts - 1) / parts);
+    int parts = (BLOCK_UNITS + c.groups - 1) / c.groups;
+    if (!packed)
+        c.rows = at_least(BLOCK_ROWS, (samples + parts - 1) / parts);
     c.units = (samples + c.rows - 1) / c.rows * c.groups;
     return c;
+}
+
+static cut cut_call(const fv_call *call) {
+    return cut_forward(call->in_shape[0]->channels, call->out_shape->channels, call->samples,
+                       call->setting);
 }
 
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
@@ -168,7 +180,8 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     const fv_dense_options *o = options;
     const fv_kernels *k = setting->kernels;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
-    plan->packed = (packed_weights(packed_inputs(inputs[0].channels, setting), o->units, k) +
+    bool packed = packs_all(inputs[0].channels, o->units, setting);
+    plan->packed = (packed_weights(packed ? inputs[0].channels : 0, o->units, k) +
                     (size_t)fv_panels(o->units, k) * (size_t)k->panel) *
                    sizeof(real);
     plan->spent[0] = !setting->training;
@@ -177,8 +190,8 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
         plan->slice = slice_units(inputs[0].channels, k);
         return;
     }
-    const cut c = cut_forward(output, setting->batch, setting);
-    size_t forward = (size_t)c.depth * (size_t)c.panels * (size_t)k->panel;
+    const cut c = cut_forward(inputs[0].channels, o->units, setting->batch, setting);
+    size_t forward = packed ? 0 : (size_t)c.depth * (size_t)c.panels * (size_t)k->panel;
     size_t backward = block_inputs(setting->batch) + block_weights(o->units);
     plan->keep_input = true;
     plan->scratch = (forward > backward ? forward : backward) * sizeof(real);
@@ -201,7 +214,7 @@ static void pack_panel(void *argument, int panel, int thread) {
 static void pack(const fv_call *call) {
     const fv_kernels *k = call->kernels;
     real *bias = packed_bias(call);
-    if (!call->setting->training)
+    if (call_packs_all(call))
         fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
     for (int u = 0; u < fv_panels(call->outputs, k) * k->panel; u++)
         bias[call->first_output + u] =
@@ -217,7 +230,7 @@ static const real *forward_weights(const fv_call *call, int i, int depth, int u,
                                    real *block) {
     const fv_kernels *k = call->kernels;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    if (!call->setting->training)
+    if (call_packs_all(call))
         return call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
     k->pack(call->weights[0] + (ptrdiff_t)i * units + u, units, false, depth, columns, block);
     return block;
@@ -228,7 +241,7 @@ static void forward_unit(void *argument, int unit, int thread) {
     const fv_kernels *k = call->kernels;
     const ptrdiff_t zero = 0;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    const cut c = cut_forward(call->out_shape, call->samples, call->setting);
+    const cut c = cut_call(call);
     int row = unit / c.groups * c.rows, first = unit % c.groups * c.panels * k->panel;
     int end = first + c.panels * k->panel < units ? first + c.panels * k->panel : units;
     const real *bias = packed_bias(call);
@@ -247,7 +260,7 @@ static void forward_unit(void *argument, int unit, int thread) {
         p.relu = call->activation == FV_RELU && i + p.depth == inputs;
         p.b = forward_weights(call, i, p.depth, first, end - first,
                               (real *)(call->scratch + (size_t)thread * call->scratch_stride));
-        ptrdiff_t high = call->setting->training ? p.depth : inputs;
+        ptrdiff_t high = call_packs_all(call) ? inputs : p.depth;
         for (int u = first; u < end; u += k->panel, p.b += high * k->panel) {
             p.columns = end - u < k->panel ? end - u : k->panel;
             p.c = call->out + (ptrdiff_t)row * units + u;
@@ -258,7 +271,7 @@ static void forward_unit(void *argument, int unit, int thread) {
 }
 
 static void forward(const fv_call *call) {
-    const cut c = cut_forward(call->out_shape, call->samples, call->setting);
+    const cut c = cut_call(call);
     fv_pool_run(call->pool, c.units, forward_unit, (void *)(uintptr_t)call);
     fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
