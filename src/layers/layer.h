@@ -187,8 +187,10 @@ typedef struct fv_layer_type {
     const fv_param *params; /* ended by a NULL key; NULL: none */
     int min_inputs, max_inputs;
     bool whole_batch;   /* runs over the batch with the pool; others go a few samples at a time */
-    bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
-                           in inference: batch_norm */
+    bool mixes_samples; /* in training (unless frozen) measure() sees the batch before forward()
+                           does, a few samples at a time; backward() runs over the batch */
+    bool recomputes;    /* forward() may be called again before backward(), with the same inputs: it
+                           costs little, and leaves the same output and notes */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
     bool takes_affine; /* its weights can take up an affine map behind it (net/fold.c): weight 0 has
                           the outputs along its output_axis, and pack() and forward() heed a bias in
@@ -209,6 +211,7 @@ typedef struct fv_layer_type {
     bool (*takes_feed)(const void *options, const fv_feeder *feeder, const fv_kernels *kernels);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
+    void (*measure)(const fv_call *call); /* of layers that mix samples; over the batch */
     void (*forward)(const fv_call *call);
     void (*backward)(const fv_call *call); /* NULL for the input */
 } fv_layer_type;
