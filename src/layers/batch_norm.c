@@ -150,7 +150,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
         plan->spent[0] = plan->spent[1] = plan->spent[2] = plan->spent[3] = true;
         return;
     }
-    plan->keep_input = true;
+    plan->keep_input = plan->adds = true;
     plan->shared = units * 2 * channels * sizeof(double) + 3 * channels * sizeof(real);
 }
 
@@ -285,14 +285,15 @@ static void activation_back_sample(void *argument, int sample, int thread) {
 /* The gradients of scale and bias. numbers: factor, slope, offset of fv_kernels.affine_back. */
 static void turn_back(const batch *b) {
     weights w = weights_of(b->call);
+    bool first = b->call->first;
     for (int c = 0; c < b->channels; c++) {
         double sum = b->sums[c], product = b->sums[b->channels + c];
         double inverse = (double)b->inverse[c];
         double factor = w.scale ? inverse * (double)w.scale[c] : inverse;
         if (w.dscale)
-            w.dscale[c] = (real)(product * inverse);
+            w.dscale[c] = (real)(product * inverse) + (first ? 0 : w.dscale[c]);
         if (w.dbias)
-            w.dbias[c] = (real)sum;
+            w.dbias[c] = (real)sum + (first ? 0 : w.dbias[c]);
         b->numbers[0][c] = (real)factor;
         b->numbers[1][c] = (real)(factor * inverse * inverse * product / b->count);
         b->numbers[2][c] = (real)(factor * sum / b->count);

@@ -193,7 +193,7 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     const cut c = cut_forward(inputs[0].channels, o->units, setting->batch, setting);
     size_t forward = packed ? 0 : (size_t)c.depth * (size_t)c.panels * (size_t)k->panel;
     size_t backward = block_inputs(setting->batch) + block_weights(o->units);
-    plan->keep_input = true;
+    plan->keep_input = plan->adds = true;
     plan->scratch = (forward > backward ? forward : backward) * sizeof(real);
     plan->shared = packed_gradient(setting->batch, o->units, k) * sizeof(real);
 }
@@ -297,7 +297,8 @@ static void weight_gradient(const fv_call *call, int first, int width, real *blo
                     .a_column = width,
                     .b_offset = &zero,
                     .b_row = k->panel,
-                    .c_row = units};
+                    .c_row = units,
+                    .add = !call->first};
     for (int u = 0; u < units; u += k->panel) {
         p.columns = units - u < k->panel ? units - u : k->panel;
         p.b = (const real *)call->shared + (ptrdiff_t)u * call->samples;
@@ -341,7 +342,8 @@ static void backward_unit(void *argument, int unit, int thread) {
     if (call->in_gradient[0])
         input_gradient(call, first, width, scratch + block_inputs(call->setting->batch));
     if (unit == 0 && call->weight_gradients[1]) {
-        memset(call->weight_gradients[1], 0, (size_t)units * sizeof(real));
+        if (call->first)
+            memset(call->weight_gradients[1], 0, (size_t)units * sizeof(real));
         call->kernels->add_rows((size_t)call->samples, units, units, call->out_gradient,
                                 call->weight_gradients[1]);
     }

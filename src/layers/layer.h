@@ -102,6 +102,8 @@ typedef struct fv_layer_plan {
     size_t scratch; /* a thread, for one call */
     size_t held;    /* a thread, from the first to the last call of a backward unit */
     size_t shared;  /* batch layers: scratch for all threads together */
+    bool adds; /* batch layers: backward heeds call->first where batches are accumulated. Else it
+                  overwrites weight_gradients of its own. Those that mix samples do */
 } fv_layer_plan;
 
 /* What FOVEA_ALGO names, for tests: a convolution runs by it wherever it can, whether it pays or
@@ -147,7 +149,8 @@ typedef struct fv_call {
     int first_output, outputs;              /* pack() with a slice: those that the weights are of */
     real *weight_gradients[FV_MAX_WEIGHTS]; /* NULL in inference and for frozen layers */
     /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
-     * the first they hold nothing: overwrite. Batch layers see both set. */
+     * the first they hold nothing: overwrite. Batch layers see both set, but those that add to
+     * the gradients of the batches before. */
     bool first, last;
     unsigned char *kept;
     real *packed;

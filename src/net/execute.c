@@ -71,7 +71,7 @@ static void point_weights(const pass *p, const stand *at, int n, fv_call *call) 
     real *sums = NULL;
     if (plan->training && !plan->nodes[n].setting.frozen) {
         sums = (real *)(p->runner->arena + plan->gradients);
-        if (!p->over_batch) /* this unit's own */
+        if (s->apart && (s->whole_batch || !p->over_batch)) /* this unit's own */
             sums = (real *)(p->runner->arena + s->partials) + (size_t)at->unit * s->weight_count -
                    s->weights;
     }
@@ -282,7 +282,10 @@ static void sum_slice(void *argument, int slice, int thread) {
     size_t count = s->weight_count - first < SUM_SLICE ? s->weight_count - first : SUM_SLICE;
     real *parts = (real *)(p->runner->arena + s->partials) + first;
     real *sums = (real *)(p->runner->arena + plan->gradients) + s->weights + first;
-    plan->kernels->tree_sum(count, unit_count(p), s->weight_count, parts, sums);
+    plan->kernels->tree_sum(count, s->whole_batch ? 1 : unit_count(p), s->weight_count, parts,
+                            p->samples->adds ? parts : sums);
+    if (p->samples->adds)
+        plan->kernels->add(count, parts, sums);
 }
 
 /* At inference, of fewer samples than would give each thread a unit, all threads take each layer
@@ -295,7 +298,9 @@ static bool runs_together(const pass *p) {
 /* The first node's part of the whole batch. */
 static void run_over_batch(pass *p) {
     const fv_segment *s = p->segment;
-    const stand at = {.count = p->samples->count, .begins = true, .ends = true};
+    const stand at = {.count = p->samples->count,
+                      .begins = !p->backward || !p->samples->adds || (s->whole_batch && s->apart),
+                      .ends = true};
     p->over_batch = true;
     if (p->backward || s->whole_batch)
         run_node(p, &at, s->first);
@@ -314,14 +319,11 @@ static void run_segment(pass *p) {
     }
     if (p->backward && s->recomputes > 0)
         fv_pool_run(p->runner->pool, p->samples->count, recompute_sample, p);
-    if (s->whole_batch) {
+    if (s->whole_batch || (mixes && !p->backward))
         run_over_batch(p);
-        return;
-    }
-    if (mixes && !p->backward)
-        run_over_batch(p);
-    fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
-    if (p->backward && s->weight_count > 0)
+    if (!s->whole_batch)
+        fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
+    if (p->backward && s->apart)
         fv_pool_run(p->runner->pool, (int)((s->weight_count + SUM_SLICE - 1) / SUM_SLICE),
                     sum_slice, p);
     if (mixes && p->backward)

@@ -123,6 +123,8 @@ static void own_weights(const fv_plan *plan, fv_segment *s) {
         }
     s->weights = end ? begin : 0;
     s->weight_count = end ? end - begin : 0;
+    s->apart = plan->training && s->weight_count > 0 &&
+               (!s->whole_batch || (plan->accumulates && !plan->nodes[s->first].layer.adds));
 }
 
 /* Units as small as memory for their partial sums allows, so that many threads find work. */
@@ -430,10 +432,11 @@ static void choose_groups(fv_plan *plan) {
 
 static void place_segment_sums(placing *at, fv_segment *s) {
     fv_plan *plan = at->plan;
-    if (!plan->training || s->whole_batch || s->weight_count == 0)
+    if (!s->apart)
         return;
-    fv_layout_add(&at->batch, (size_t)s->units * s->weight_count * sizeof(real),
-                  backward_time(plan, s->last), backward_time(plan, s->first), &s->partials);
+    size_t units = s->whole_batch ? 1 : (size_t)s->units;
+    fv_layout_add(&at->batch, units * s->weight_count * sizeof(real), backward_time(plan, s->last),
+                  backward_time(plan, s->first), &s->partials);
 }
 
 static fv_status place_all(fv_plan *plan) {
@@ -620,6 +623,7 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .training = options->training,
                       .exact = options->exact,
                       .frozen = options->frozen,
+                      .accumulates = options->accumulates,
                       .from_file = net->file.path && (!options->training || options->frozen),
                       .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;

@@ -64,10 +64,11 @@ typedef struct fv_node_plan {
 typedef struct fv_segment {
     int first, last; /* nodes */
     bool whole_batch;
+    bool apart;     /* weight gradients go through partials */
     int recomputes; /* the first node that is recomputed here, see fv_recomputed; 0: none */
     int unit_samples, units, group;
     size_t weights, weight_count; /* the part of the net's weights that its nodes own */
-    size_t partials;              /* offset of units x weight_count sums */
+    size_t partials;              /* offset of units (1: the whole batch) x weight_count sums */
 } fv_segment;
 
 typedef struct fv_plan {
@@ -76,8 +77,8 @@ typedef struct fv_plan {
     int batch, threads;
     bool training, exact;
     fv_algorithm forced;
-    bool input_gradient, frozen; /* see fv_plan_options */
-    bool from_file;              /* the net's weights are in its file: see place_weights() */
+    bool input_gradient, frozen, accumulates; /* see fv_plan_options */
+    bool from_file; /* the net's weights are in its file: see place_weights() */
     fv_node_plan *nodes;
     fv_segment *segments;
     int segment_count;
@@ -100,6 +101,7 @@ typedef struct fv_plan_options {
     bool training, exact;
     bool input_gradient;        /* of the loss by the input layer's output, see execute.h */
     bool frozen;                /* no weight learns, whatever their tuning says */
+    bool accumulates;           /* the gradients of batches are added, see fv_samples.adds */
     const fv_plan_loss *losses; /* their outputs are kept, and in training their gradients */
     int loss_count;
     fv_shape input; /* rank 0 and no channels: the net's own */
