@@ -213,7 +213,10 @@ void drive_forward(drive *d) {
     if (d->type->pack)
         run(d, d->type->pack, true);
     d->packed_once = true; /* and what the layer called spent is out of its reach */
-    run(d, d->type->forward, d->whole);
+    bool mixes = d->type->mixes_samples && d->training && !d->setting.frozen;
+    if (mixes)
+        run(d, d->type->measure, true);
+    run(d, d->type->forward, d->whole && !mixes);
 }
 
 void drive_backward(drive *d) {

@@ -178,11 +178,16 @@ static void run_step(fv_trainer *trainer, const fv_train_options *o, numbers *n,
     for (int b = 0; b < batches; b++) {
         for (int t = 0; t < TENSORS; t++) {
             real *g = fv_runner_gradients(&trainer->runner) + tensors[t].offset;
-            draw(n, 0.05, tensors[t].count, g);
-            for (size_t i = 0; i < tensors[t].count; i++)
-                tensors[t].gradient[i] += (double)g[i] / batches;
+            real *one = fv_alloc(tensors[t].count, sizeof *one);
+            assert_non_null(one);
+            draw(n, 0.05, tensors[t].count, one);
+            for (size_t i = 0; i < tensors[t].count; i++) {
+                tensors[t].gradient[i] += (double)one[i] / batches;
+                g[i] = b > 0 ? g[i] + one[i] : one[i];
+            }
+            fv_free(one);
         }
-        fv_update_add(trainer);
+        trainer->added++;
     }
     fv_trainer_update(trainer);
 }

@@ -47,7 +47,7 @@ static real *gradients_of(const fv_trainer *t, const char *node, int w) {
 }
 
 static void step(fv_trainer *t) {
-    fv_update_add(t);
+    t->added++;
     if (t->added >= t->train.accumulate)
         fv_trainer_update(t);
 }
@@ -67,7 +67,7 @@ static void run_golden(const struct golden_update *g, const fv_kernels *table, i
     for (int s = 0; s < GOLDEN_STEPS; s++) {
         real *gradients = fv_runner_gradients(&t->runner);
         for (int i = 0; i < GOLDEN * copies; i++)
-            gradients[i] = (real)step_gradients[s][i % GOLDEN];
+            gradients[i] = (real)step_gradients[s][i % GOLDEN] + (t->added > 0 ? gradients[i] : 0);
         step(t);
     }
     const real *made = t->average ? t->average : net->weights;
@@ -317,9 +317,52 @@ static void every_public_call_adds_a_batch(void **state) {
     fv_net_free(net);
 }
 
+/* The gradients after these batches, one a call; `first` and `last` of the two there are. */
+static void add_batches(fv_net *net, int first, int last, real *gradients) {
+    enum { SAMPLES = 3, VALUES = 8 * 8 * 2 };
+    static const int labels[SAMPLES] = {1, 0, 1};
+    float input[SAMPLES * VALUES];
+    fv_trainer *t = make_trainer(net, SAMPLES);
+    for (int b = first; b <= last; b++) {
+        for (int i = 0; i < SAMPLES * VALUES; i++)
+            input[i] = (float)((i * (b + 3) * 7) % 31) / 31;
+        assert_int_equal(fv_trainer_step(t, input, labels, SAMPLES, NULL), FV_OK);
+    }
+    memcpy(gradients, fv_runner_gradients(&t->runner), net->weight_size * sizeof(real));
+    fv_trainer_free(t);
+}
+
+/* Layers that go a few samples at a time, over the batch, and in both ways. */
+static void gradients_of_batches_are_added_by_all_layers(void **state) {
+    (void)state;
+    fv_net *net = make_net("input 8x8x2\nconv 4 3x3 pad=1\nbatch_norm relu\nlocal 3 3x3 relu\n"
+                           "flatten\ndense 5 tanh\ndense 2 softmax\n",
+                           "lr=0.1 accumulate=3");
+    real *sums[3];
+    for (int i = 0; i < 3; i++) {
+        sums[i] = fv_alloc(net->weight_size, sizeof(real));
+        assert_non_null(sums[i]);
+        add_batches(net, i == 1, i > 0, sums[i]);
+    }
+    for (int n = 0; n < net->count; n++)
+        for (int w = 0; w < net->nodes[n].weight_count; w++) {
+            const fv_weight *weight = &net->nodes[n].weights[w];
+            for (size_t i = weight->offset;
+                 !weight->spec.statistic && i < weight->offset + weight->count; i++)
+                if (!(fabs((double)(sums[0][i] + sums[1][i] - sums[2][i])) <= 1e-6))
+                    fail_msg("%s.%s: %.9g and %.9g make %.9g", net->nodes[n].name,
+                             weight->spec.name, (double)sums[0][i], (double)sums[1][i],
+                             (double)sums[2][i]);
+        }
+    for (int i = 0; i < 3; i++)
+        fv_free(sums[i]);
+    fv_net_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_steps_are_those_of_the_frameworks),
+        cmocka_unit_test(gradients_of_batches_are_added_by_all_layers),
         cmocka_unit_test(nadam_goes_on_anywhere),
         cmocka_unit_test(rates_and_decay_by_layer),
         cmocka_unit_test(frozen_layers_stay),

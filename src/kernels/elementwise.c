@@ -48,7 +48,8 @@ void FV_LOCAL(tree_sum)(size_t count, int units, size_t stride, real *parts, rea
             for (int u = 0; u + step < units; u += 2 * step)
                 FV_LOCAL(add)
         (n, parts + (size_t)(u + step) * stride + i, parts + (size_t)u * stride + i);
-        memcpy(sums + i, parts + i, n * sizeof(real));
+        if (sums != parts)
+            memcpy(sums + i, parts + i, n * sizeof(real));
     }
 }
 

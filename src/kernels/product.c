@@ -115,12 +115,15 @@ void FV_LOCAL(product)(const fv_product *p) {
     }
 }
 
-static void pack_rows(const real *b, ptrdiff_t b_row, int depth, int columns, real *panel) {
-    for (int k = 0; k < depth; k++, b += b_row, panel += PANEL) {
-        for (int j = 0; j < columns; j++)
-            panel[j] = b[j];
-        for (int j = columns; j < PANEL; j++)
-            panel[j] = 0;
+/* Row by row, so that what lies together is read together. */
+static void pack_rows(const real *b, ptrdiff_t b_row, int depth, int columns, real *panels) {
+    ptrdiff_t panel = (ptrdiff_t)depth * PANEL;
+    int whole = columns / PANEL, rest = columns % PANEL;
+    for (int k = 0; k < depth; k++, b += b_row, panels += PANEL) {
+        for (int p = 0; p < whole; p++)
+            memcpy(panels + p * panel, b + p * PANEL, PANEL * sizeof(real));
+        for (int j = 0; j < PANEL && rest; j++)
+            panels[whole * panel + j] = j < rest ? b[whole * PANEL + j] : 0;
     }
 }
 
@@ -159,11 +162,11 @@ static void pack_columns(const real *b, ptrdiff_t b_row, int depth, int columns,
 
 void FV_LOCAL(pack)(const real *b, ptrdiff_t b_row, bool transposed, int depth, int columns,
                     real *panels) {
-    for (int j = 0; j < columns; j += PANEL, panels += (ptrdiff_t)depth * PANEL) {
-        int width = columns - j < PANEL ? columns - j : PANEL;
-        if (transposed)
-            pack_columns(b + j * b_row, b_row, depth, width, panels);
-        else
-            pack_rows(b + j, b_row, depth, width, panels);
+    if (!transposed) {
+        pack_rows(b, b_row, depth, columns, panels);
+        return;
     }
+    for (int j = 0; j < columns; j += PANEL, panels += (ptrdiff_t)depth * PANEL)
+        pack_columns(b + j * b_row, b_row, depth, columns - j < PANEL ? columns - j : PANEL,
+                     panels);
 }

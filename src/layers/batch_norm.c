@@ -1,7 +1,7 @@
 /* batch_norm: y = (x - mean) / sqrt(variance + epsilon) scale(c) + bias(c) (Ioffe & Szegedy 2015;
  * see fv_batch_norm_options for the formulas). In training mean and variance of each channel are
- * those of the batch, all places counted alike, so that it runs over the whole batch; frozen and in
- * inference they are the running ones, and it is an affine map of each sample.
+ * those of the batch, all places counted alike, which measure() finds; frozen and in inference they
+ * are the running ones. Either way the rest is an affine map of each sample.
  *
  * Backward, with n values a channel and u = (x - mean) / deviation:
  *   dx = scale (dy - sum(dy) / n - u sum(dy u) / n) / deviation, dscale = sum dy u, dbias = sum dy.
@@ -145,20 +145,19 @@ static void prepare(const void *options, const fv_shape *inputs, int count, cons
     size_t channels = (size_t)output->channels, rows = unit_rows(output, setting);
     size_t units = (fv_shape_count(output) / channels * (size_t)setting->batch + rows - 1) / rows;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
+    plan->packed = 4 * channels * sizeof(real);
     if (!by_batch(setting)) {
-        plan->packed = 3 * channels * sizeof(real);
         plan->spent[0] = plan->spent[1] = plan->spent[2] = plan->spent[3] = true;
         return;
     }
-    plan->keep_input = true;
-    plan->kept += 2 * channels * sizeof(real); /* used of the first sample only */
+    plan->keep_input = plan->adds = true;
     plan->shared = units * 2 * channels * sizeof(double) + 3 * channels * sizeof(real);
 }
 
 /* ---- By running statistics ---------------------------------------------------------------------
  */
 
-/* packed: mean, factor and offset of each channel. */
+/* packed: mean, factor and offset of each channel; of the batch's statistics also 1 / deviation. */
 static void pack(const fv_call *call) {
     if (by_batch(call->setting))
         return;
@@ -174,7 +173,7 @@ static void pack(const fv_call *call) {
     }
 }
 
-static void forward_by_running(const fv_call *call) {
+static void forward(const fv_call *call) {
     int channels = call->out_shape->channels;
     size_t rows = (size_t)call->samples * fv_shape_count(call->out_shape) / (size_t)channels;
     const real *mean = call->packed;
@@ -202,9 +201,9 @@ typedef struct batch {
     int channels, units;
     size_t values, rows, unit_rows;
     double count;
-    double *sums;         /* [units][2][channels]; joined in those of unit 0 */
-    real *mean, *inverse; /* kept: of x, and 1 / deviation */
-    real *numbers[3];     /* of each channel */
+    double *sums;                           /* [units][2][channels]; joined in those of unit 0 */
+    real *mean, *factor, *offset, *inverse; /* packed */
+    real *numbers[3];                       /* of each channel */
 } batch;
 
 static batch batch_of(const fv_call *call, const real *dy) {
@@ -218,8 +217,10 @@ static batch batch_of(const fv_call *call, const real *dy) {
                .sums = (double *)(void *)call->shared};
     b.units = (int)((b.rows + b.unit_rows - 1) / b.unit_rows);
     b.count = (double)b.rows;
-    b.mean = (real *)(void *)(call->kept + call->plan->kept - 2 * channels * sizeof(real));
-    b.inverse = b.mean + channels;
+    b.mean = call->packed;
+    b.factor = b.mean + channels;
+    b.offset = b.factor + channels;
+    b.inverse = b.offset + channels;
     b.numbers[0] = (real *)(void *)(b.sums + (size_t)b.units * 2 * channels);
     b.numbers[1] = b.numbers[0] + channels;
     b.numbers[2] = b.numbers[1] + channels;
@@ -249,8 +250,8 @@ static real mixed(const fv_batch_norm_options *o, real old, double new) {
     return (real)(momentum * (double)old + (1 - momentum) * new);
 }
 
-/* Mean and deviation from the sums, and the next running ones. numbers: factor, offset. */
-static void measure(const batch *b) {
+/* Mean and deviation from the sums, and the next running ones. */
+static void turn(const batch *b) {
     const fv_batch_norm_options *o = b->call->options;
     weights w = weights_of(b->call);
     for (int c = 0; c < b->channels; c++) {
@@ -260,8 +261,8 @@ static void measure(const batch *b) {
         double inverse = 1 / sqrt(variance + fv_batch_norm_epsilon(o));
         b->mean[c] = (real)mean;
         b->inverse[c] = (real)inverse;
-        b->numbers[0][c] = (real)(w.scale ? inverse * (double)w.scale[c] : inverse);
-        b->numbers[1][c] = w.bias ? w.bias[c] : 0;
+        b->factor[c] = (real)(w.scale ? inverse * (double)w.scale[c] : inverse);
+        b->offset[c] = w.bias ? w.bias[c] : 0;
         if (formulas[o->formula].unbiased)
             variance *= b->count / (b->count > 1 ? b->count - 1 : 1);
         w.new_mean[c] = mixed(o, w.mean[c], mean);
@@ -269,24 +270,10 @@ static void measure(const batch *b) {
     }
 }
 
-static void forward_sample(void *argument, int sample, int thread) {
-    (void)thread;
-    const batch *b = argument;
-    size_t at = (size_t)sample * b->values;
-    b->call->kernels->affine(b->values / (size_t)b->channels, b->channels, b->call->in[0] + at,
-                             b->mean, b->numbers[0], b->numbers[1], b->call->out + at);
-    fv_activation_forward(b->call, sample, 1, FV_LINEAR);
-}
-
-static void forward(const fv_call *call) {
-    if (!by_batch(call->setting)) {
-        forward_by_running(call);
-        return;
-    }
+static void measure(const fv_call *call) {
     batch b = batch_of(call, NULL);
     sum_units(&b);
-    measure(&b);
-    fv_pool_run(call->pool, call->samples, forward_sample, &b);
+    turn(&b);
 }
 
 static void activation_back_sample(void *argument, int sample, int thread) {
@@ -298,14 +285,15 @@ static void activation_back_sample(void *argument, int sample, int thread) {
 /* The gradients of scale and bias. numbers: factor, slope, offset of fv_kernels.affine_back. */
 static void turn_back(const batch *b) {
     weights w = weights_of(b->call);
+    bool first = b->call->first;
     for (int c = 0; c < b->channels; c++) {
         double sum = b->sums[c], product = b->sums[b->channels + c];
         double inverse = (double)b->inverse[c];
         double factor = w.scale ? inverse * (double)w.scale[c] : inverse;
         if (w.dscale)
-            w.dscale[c] = (real)(product * inverse);
+            w.dscale[c] = (real)(product * inverse) + (first ? 0 : w.dscale[c]);
         if (w.dbias)
-            w.dbias[c] = (real)sum;
+            w.dbias[c] = (real)sum + (first ? 0 : w.dbias[c]);
         b->numbers[0][c] = (real)factor;
         b->numbers[1][c] = (real)(factor * inverse * inverse * product / b->count);
         b->numbers[2][c] = (real)(factor * sum / b->count);
@@ -359,9 +347,11 @@ const fv_layer_type fv_layer_batch_norm = {
     .min_inputs = 1,
     .max_inputs = 1,
     .mixes_samples = true,
+    .recomputes = true,
     .infer = infer,
     .prepare = prepare,
     .affine = affine,
     .pack = pack,
+    .measure = measure,
     .forward = forward,
     .backward = backward};

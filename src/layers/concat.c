@@ -91,6 +91,7 @@ const fv_layer_type fv_layer_concat = {.name = "concat",
                                        .params = params,
                                        .min_inputs = 2,
                                        .max_inputs = FV_MAX_INPUTS,
+                                       .recomputes = true,
                                        .infer = infer,
                                        .forward = forward,
                                        .backward = backward};

@@ -1,7 +1,12 @@
 /* dense: y = x W + b over all inputs of a sample. Its weights are the big thing, so it runs over
  * the whole batch, and a thread owns a block of them: sums over the samples are made in order by
  * one thread, the same bits for any number of threads. Stored weights: [inputs][units]; in files
- * PyTorch's (units, inputs), inputs channels first. */
+ * PyTorch's (units, inputs), inputs channels first.
+ *
+ * At inference they are packed once, and that copy is all there is. In training the backward pass
+ * reads them as they are, and they are other ones in each step: where they are many a thread packs
+ * a block of them into its scratch, multiplies, and goes on to the next, so that there is no second
+ * copy. */
 #include "layers/activation.h"
 #include <limits.h>
 #include <stddef.h>
@@ -11,6 +16,11 @@ enum {
     FORWARD_ROWS = 24,   /* speed only: samples of a forward unit */
     FORWARD_PANELS = 2,  /* speed only: panels of units of a forward unit */
     FORWARD_DEPTH = 384, /* speed only: inputs of one product; their weights fit the first cache */
+    PACKED_VALUES = 2 << 20, /* most weights that have a packed copy in training */
+    BLOCK_UNITS = 16,        /* speed only: without, forward units at least where there are rows */
+    BLOCK_ROWS = 48,         /* speed only: ... and samples, panels and inputs of a block */
+    BLOCK_PANELS = 16,
+    BLOCK_DEPTH = 120,
     SLICE_VALUES = 2 << 20, /* memory only: weights that are read from a file together */
     BACKWARD_INPUTS = 64,   /* inputs of a backward unit; a multiple of every panel */
 };
@@ -97,6 +107,21 @@ static size_t packed_weights(int inputs, int units, const fv_kernels *k) {
     return (size_t)fv_panels(units, k) * (size_t)k->panel * (size_t)inputs;
 }
 
+/* Whether pack() packs the weights; else only the bias. */
+static bool packs_all(int inputs, int units, const fv_setting *setting) {
+    return !setting->training || (int64_t)inputs * units <= PACKED_VALUES;
+}
+
+static bool call_packs_all(const fv_call *call) {
+    return packs_all(call->in_shape[0]->channels, call->out_shape->channels, call->setting);
+}
+
+/* Where pack() leaves the bias. */
+static real *packed_bias(const fv_call *call) {
+    int inputs = call_packs_all(call) ? call->in_shape[0]->channels : 0;
+    return call->packed + packed_weights(inputs, call->out_shape->channels, call->kernels);
+}
+
 /* A backward unit's block of x, and of the weights transposed. */
 static size_t block_inputs(int batch) {
     return (size_t)batch * BACKWARD_INPUTS;
@@ -116,23 +141,60 @@ static int slice_units(int inputs, const fv_kernels *k) {
     return (panels > 1 ? panels : 1) * k->panel;
 }
 
+/* How the work is cut: units of `rows` samples x `panels` panels of outputs, in products of `depth`
+ * inputs. Where a unit packs its weights, panels are many, so that it reads long stretches of them,
+ * and rows as many as leave work for all threads. */
+typedef struct cut {
+    int rows, panels, depth, groups, units;
+} cut;
+
+static int at_least(int least, int value) {
+    return value > least ? value : least;
+}
+
+static cut cut_forward(int inputs, int units, int samples, const fv_setting *setting) {
+    int panels = fv_panels(units, setting->kernels);
+    bool packed = packs_all(inputs, units, setting);
+    cut c = {.rows = FORWARD_ROWS, .panels = FORWARD_PANELS, .depth = FORWARD_DEPTH};
+    if (!packed) {
+        c.panels = at_least(FORWARD_PANELS, panels / BLOCK_UNITS);
+        c.panels = c.panels < BLOCK_PANELS ? c.panels : BLOCK_PANELS;
+        c.depth = BLOCK_DEPTH;
+    }
+    c.groups = (panels + c.panels - 1) / c.panels;
+    int parts = (BLOCK_UNITS + c.groups - 1) / c.groups;
+    if (!packed)
+        c.rows = at_least(BLOCK_ROWS, (samples + parts - 1) / parts);
+    c.units = (samples + c.rows - 1) / c.rows * c.groups;
+    return c;
+}
+
+static cut cut_call(const fv_call *call) {
+    return cut_forward(call->in_shape[0]->channels, call->out_shape->channels, call->samples,
+                       call->setting);
+}
+
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)count;
     const fv_dense_options *o = options;
     const fv_kernels *k = setting->kernels;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
-    plan->packed = (packed_weights(inputs[0].channels, o->units, k) +
+    bool packed = packs_all(inputs[0].channels, o->units, setting);
+    plan->packed = (packed_weights(packed ? inputs[0].channels : 0, o->units, k) +
                     (size_t)fv_panels(o->units, k) * (size_t)k->panel) *
                    sizeof(real);
-    plan->spent[0] = !setting->training; /* the backward pass reads them */
+    plan->spent[0] = !setting->training;
     plan->spent[1] = true;
     if (!setting->training) {
         plan->slice = slice_units(inputs[0].channels, k);
         return;
     }
-    plan->keep_input = true;
-    plan->scratch = (block_inputs(setting->batch) + block_weights(o->units)) * sizeof(real);
+    const cut c = cut_forward(inputs[0].channels, o->units, setting->batch, setting);
+    size_t forward = packed ? 0 : (size_t)c.depth * (size_t)c.panels * (size_t)k->panel;
+    size_t backward = block_inputs(setting->batch) + block_weights(o->units);
+    plan->keep_input = plan->adds = true;
+    plan->scratch = (forward > backward ? forward : backward) * sizeof(real);
     plan->shared = packed_gradient(setting->batch, o->units, k) * sizeof(real);
 }
 
@@ -151,9 +213,9 @@ static void pack_panel(void *argument, int panel, int thread) {
 
 static void pack(const fv_call *call) {
     const fv_kernels *k = call->kernels;
-    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
+    real *bias = packed_bias(call);
+    if (call_packs_all(call))
+        fv_pool_run(call->pool, fv_panels(call->outputs, k), pack_panel, (void *)(uintptr_t)call);
     for (int u = 0; u < fv_panels(call->outputs, k) * k->panel; u++)
         bias[call->first_output + u] =
             call->weights[1] && u < call->outputs ? call->weights[1][u] : 0;
@@ -162,23 +224,28 @@ static void pack(const fv_call *call) {
 /* ---- Forward
  * -------------------------------------------------------------------------------------- */
 
-static int forward_groups(const fv_call *call) {
-    return (fv_panels(call->out_shape->channels, call->kernels) + FORWARD_PANELS - 1) /
-           FORWARD_PANELS;
+/* The weights of inputs [i, i + depth) for `columns` units from u on: panels `depth` rows high, or
+ * as high as there are inputs. */
+static const real *forward_weights(const fv_call *call, int i, int depth, int u, int columns,
+                                   real *block) {
+    const fv_kernels *k = call->kernels;
+    int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
+    if (call_packs_all(call))
+        return call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
+    k->pack(call->weights[0] + (ptrdiff_t)i * units + u, units, false, depth, columns, block);
+    return block;
 }
 
-/* Unit: FORWARD_ROWS samples x FORWARD_PANELS panels of outputs. */
 static void forward_unit(void *argument, int unit, int thread) {
-    (void)thread;
     const fv_call *call = argument;
     const fv_kernels *k = call->kernels;
     const ptrdiff_t zero = 0;
     int inputs = call->in_shape[0]->channels, units = call->out_shape->channels;
-    int row = unit / forward_groups(call) * FORWARD_ROWS;
-    int first = unit % forward_groups(call) * FORWARD_PANELS * k->panel;
-    int end = first + FORWARD_PANELS * k->panel < units ? first + FORWARD_PANELS * k->panel : units;
-    const real *bias = call->packed + packed_weights(inputs, units, k);
-    fv_product p = {.rows = call->samples - row < FORWARD_ROWS ? call->samples - row : FORWARD_ROWS,
+    const cut c = cut_call(call);
+    int row = unit / c.groups * c.rows, first = unit % c.groups * c.panels * k->panel;
+    int end = first + c.panels * k->panel < units ? first + c.panels * k->panel : units;
+    const real *bias = packed_bias(call);
+    fv_product p = {.rows = call->samples - row < c.rows ? call->samples - row : c.rows,
                     .terms = 1,
                     .a_offset = &zero,
                     .a_row = inputs,
@@ -186,14 +253,16 @@ static void forward_unit(void *argument, int unit, int thread) {
                     .b_offset = &zero,
                     .b_row = k->panel,
                     .c_row = units};
-    for (int i = 0; i < inputs; i += FORWARD_DEPTH) {
-        p.depth = inputs - i < FORWARD_DEPTH ? inputs - i : FORWARD_DEPTH;
+    for (int i = 0; i < inputs; i += c.depth) {
+        p.depth = inputs - i < c.depth ? inputs - i : c.depth;
         p.a = call->in[0] + (ptrdiff_t)row * inputs + i;
         p.add = i > 0;
         p.relu = call->activation == FV_RELU && i + p.depth == inputs;
-        for (int u = first; u < end; u += k->panel) {
+        p.b = forward_weights(call, i, p.depth, first, end - first,
+                              (real *)(call->scratch + (size_t)thread * call->scratch_stride));
+        ptrdiff_t high = call_packs_all(call) ? inputs : p.depth;
+        for (int u = first; u < end; u += k->panel, p.b += high * k->panel) {
             p.columns = end - u < k->panel ? end - u : k->panel;
-            p.b = call->packed + (ptrdiff_t)u * inputs + (ptrdiff_t)i * k->panel;
             p.c = call->out + (ptrdiff_t)row * units + u;
             p.bias = i == 0 ? bias + u : NULL;
             k->product(&p);
@@ -202,8 +271,8 @@ static void forward_unit(void *argument, int unit, int thread) {
 }
 
 static void forward(const fv_call *call) {
-    int rows = (call->samples + FORWARD_ROWS - 1) / FORWARD_ROWS;
-    fv_pool_run(call->pool, rows * forward_groups(call), forward_unit, (void *)(uintptr_t)call);
+    const cut c = cut_call(call);
+    fv_pool_run(call->pool, c.units, forward_unit, (void *)(uintptr_t)call);
     fv_activation_forward(call, 0, call->samples, FV_RELU);
 }
 
@@ -228,7 +297,8 @@ static void weight_gradient(const fv_call *call, int first, int width, real *blo
                     .a_column = width,
                     .b_offset = &zero,
                     .b_row = k->panel,
-                    .c_row = units};
+                    .c_row = units,
+                    .add = !call->first};
     for (int u = 0; u < units; u += k->panel) {
         p.columns = units - u < k->panel ? units - u : k->panel;
         p.b = (const real *)call->shared + (ptrdiff_t)u * call->samples;
@@ -272,7 +342,8 @@ static void backward_unit(void *argument, int unit, int thread) {
     if (call->in_gradient[0])
         input_gradient(call, first, width, scratch + block_inputs(call->setting->batch));
     if (unit == 0 && call->weight_gradients[1]) {
-        memset(call->weight_gradients[1], 0, (size_t)units * sizeof(real));
+        if (call->first)
+            memset(call->weight_gradients[1], 0, (size_t)units * sizeof(real));
         call->kernels->add_rows((size_t)call->samples, units, units, call->out_gradient,
                                 call->weight_gradients[1]);
     }

@@ -102,6 +102,8 @@ typedef struct fv_layer_plan {
     size_t scratch; /* a thread, for one call */
     size_t held;    /* a thread, from the first to the last call of a backward unit */
     size_t shared;  /* batch layers: scratch for all threads together */
+    bool adds; /* batch layers: backward heeds call->first where batches are accumulated. Else it
+                  overwrites weight_gradients of its own. Those that mix samples do */
 } fv_layer_plan;
 
 /* What FOVEA_ALGO names, for tests: a convolution runs by it wherever it can, whether it pays or
@@ -147,7 +149,8 @@ typedef struct fv_call {
     int first_output, outputs;              /* pack() with a slice: those that the weights are of */
     real *weight_gradients[FV_MAX_WEIGHTS]; /* NULL in inference and for frozen layers */
     /* Backward of a sample layer: first and last call that adds to these weight_gradients. On
-     * the first they hold nothing: overwrite. Batch layers see both set. */
+     * the first they hold nothing: overwrite. Batch layers see both set, but those that add to
+     * the gradients of the batches before. */
     bool first, last;
     unsigned char *kept;
     real *packed;
@@ -187,8 +190,10 @@ typedef struct fv_layer_type {
     const fv_param *params; /* ended by a NULL key; NULL: none */
     int min_inputs, max_inputs;
     bool whole_batch;   /* runs over the batch with the pool; others go a few samples at a time */
-    bool mixes_samples; /* runs over the batch in training (unless frozen), a few samples at a time
-                           in inference: batch_norm */
+    bool mixes_samples; /* in training (unless frozen) measure() sees the batch before forward()
+                           does, a few samples at a time; backward() runs over the batch */
+    bool recomputes;    /* forward() may be called again before backward(), with the same inputs: it
+                           costs little, and leaves the same output and notes */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
     bool takes_affine; /* its weights can take up an affine map behind it (net/fold.c): weight 0 has
                           the outputs along its output_axis, and pack() and forward() heed a bias in
@@ -209,6 +214,7 @@ typedef struct fv_layer_type {
     bool (*takes_feed)(const void *options, const fv_feeder *feeder, const fv_kernels *kernels);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
+    void (*measure)(const fv_call *call); /* of layers that mix samples; over the batch */
     void (*forward)(const fv_call *call);
     void (*backward)(const fv_call *call); /* NULL for the input */
 } fv_layer_type;

@@ -13,7 +13,8 @@ typedef struct pass {
     const fv_samples *samples;
     const fv_segment *segment;
     bool backward;
-    bool together; /* all threads work on each layer, see runs_together() */
+    bool over_batch; /* one call for all samples, with the pool */
+    bool together;   /* all threads work on each layer, see runs_together() */
 } pass;
 
 /* Where a thread stands: samples [first, first + count) of the batch. */
@@ -45,6 +46,12 @@ static const fv_node_plan *root_of(const fv_plan *plan, int node) {
     return &plan->nodes[plan->nodes[node].root];
 }
 
+/* Where the pass finds the output that lies in this root's memory. */
+static real *values_at(const pass *p, const fv_node_plan *root, const stand *at) {
+    bool again = p->backward && root->recomputed.any;
+    return buffer_at(p->runner, again ? &root->again : &root->output, at);
+}
+
 /* ---- Filling a call
  * ------------------------------------------------------------------------------ */
 
@@ -64,7 +71,7 @@ static void point_weights(const pass *p, const stand *at, int n, fv_call *call) 
     real *sums = NULL;
     if (plan->training && !plan->nodes[n].setting.frozen) {
         sums = (real *)(p->runner->arena + plan->gradients);
-        if (!s->whole_batch) /* this unit's own */
+        if (s->apart && (s->whole_batch || !p->over_batch)) /* this unit's own */
             sums = (real *)(p->runner->arena + s->partials) + (size_t)at->unit * s->weight_count -
                    s->weights;
     }
@@ -89,7 +96,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .input_count = node->input_count,
                     .weight_count = node->weight_count,
                     .out_shape = &own->shape,
-                    .out = buffer_at(r, &root_of(plan, n)->output, at),
+                    .out = values_at(p, root_of(plan, n), at),
                     .out_gradient = buffer_at(r, &root_of(plan, n)->gradient, at),
                     .first = at->begins,
                     .last = at->ends,
@@ -109,7 +116,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .source_reals = samples->reals};
     if (samples->source)
         call.source = samples->source + at->first;
-    if (p->segment->whole_batch || p->together)
+    if (p->over_batch || p->together)
         call.pool = r->pool;
     if (samples->epochs) {
         call.epochs = samples->epochs + at->first;
@@ -119,7 +126,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
         const fv_node_plan *input = root_of(plan, node->inputs[i]);
         const fv_buffer *gradient = own->first_writer[i] ? &input->gradient : &own->extra[i];
         call.in_shape[i] = &plan->nodes[node->inputs[i]].shape;
-        call.in[i] = buffer_at(r, &input->output, at);
+        call.in[i] = values_at(p, input, at);
         call.in_gradient[i] = buffer_at(r, gradient, at);
     }
     point_weights(p, at, n, &call);
@@ -142,6 +149,8 @@ static void forward_tapped(const fv_runner *r, const stand *at, const fv_node *n
     call->kernels->activate(activation, call->activation_constant,
                             values / (size_t)own->shape.channels, own->shape.channels, call->out);
 }
+
+typedef void node_step(const pass *p, const stand *at, int n);
 
 static void forward_node(const pass *p, const stand *at, int n) {
     const fv_node *node = &p->runner->plan.net->nodes[n];
@@ -187,28 +196,56 @@ static double *seconds_of(const fv_runner *r, int thread, fv_pass in, int n) {
     return &r->seconds[((size_t)thread * PASSES + in) * nodes + (size_t)n];
 }
 
+static void recompute_node(const pass *p, const stand *at, int n) {
+    const fv_call call = make_call(p, at, n);
+    p->runner->plan.net->nodes[n].type->forward(&call);
+}
+
+static void measure_node(const pass *p, const stand *at, int n) {
+    const fv_call call = make_call(p, at, n);
+    p->runner->plan.net->nodes[n].type->measure(&call);
+}
+
 /* A layer that all threads work on counts for each of them. */
-static void run_node(const pass *p, const stand *at, int n) {
+static void run_timed(const pass *p, const stand *at, int n, node_step *step) {
     const fv_runner *runner = p->runner;
-    const fv_node_plan *own = &runner->plan.nodes[n];
-    if (!own->runs || own->view || own->feeds)
-        return;
     double begin = runner->seconds ? now() : 0;
-    if (p->backward)
-        backward_node(p, at, n);
-    else
-        forward_node(p, at, n);
+    step(p, at, n);
     if (runner->seconds)
         *seconds_of(runner, at->thread, p->backward ? FV_PASS_BACKWARD : FV_PASS_FORWARD, n) +=
-            (now() - begin) * (p->together || p->segment->whole_batch ? runner->plan.threads : 1);
+            (now() - begin) * (p->together || p->over_batch ? runner->plan.threads : 1);
+}
+
+static void run_node(const pass *p, const stand *at, int n) {
+    const fv_node_plan *own = &p->runner->plan.nodes[n];
+    if (own->runs && !own->view && !own->feeds)
+        run_timed(p, at, n, p->backward ? backward_node : forward_node);
 }
 
 /* ---- Segments
  * ----------------------------------------------------------------------------------------- */
 
+/* What the segment's backward pass needs again, of these samples: for the whole batch, or a group.
+ */
+static void recompute(const pass *p, const stand *at, bool batch) {
+    const fv_plan *plan = &p->runner->plan;
+    const fv_segment *s = p->segment;
+    for (int n = s->recomputes; n > 0 && n <= s->last; n++) {
+        const fv_recomputed *own = &plan->nodes[n].recomputed;
+        if (own->any && own->batch == batch && &plan->segments[own->from] == s) {
+            run_timed(p, at, n, recompute_node);
+        }
+    }
+}
+
+static void recompute_sample(void *argument, int sample, int thread) {
+    recompute(argument, &(stand){.first = sample, .count = 1, .thread = thread}, true);
+}
+
 static void run_unit(void *argument, int unit, int thread) {
     const pass *p = argument;
     const fv_segment *s = p->segment;
+    int mixes = p->runner->plan.nodes[s->first].mixes; /* it waits for the others */
     int begin = unit * s->unit_samples, end = begin + s->unit_samples;
     end = end < p->samples->count ? end : p->samples->count;
     for (int first = begin; first < end; first += s->group) {
@@ -219,7 +256,9 @@ static void run_unit(void *argument, int unit, int thread) {
                     .begins = first == begin,
                     .ends = first + s->group >= end};
         if (p->backward)
-            for (int n = s->last; n >= s->first; n--)
+            recompute(p, &at, false);
+        if (p->backward)
+            for (int n = s->last; n >= s->first + mixes; n--)
                 run_node(p, &at, n);
         else
             for (int n = s->first; n <= s->last; n++)
@@ -243,7 +282,10 @@ static void sum_slice(void *argument, int slice, int thread) {
     size_t count = s->weight_count - first < SUM_SLICE ? s->weight_count - first : SUM_SLICE;
     real *parts = (real *)(p->runner->arena + s->partials) + first;
     real *sums = (real *)(p->runner->arena + plan->gradients) + s->weights + first;
-    plan->kernels->tree_sum(count, unit_count(p), s->weight_count, parts, sums);
+    plan->kernels->tree_sum(count, s->whole_batch ? 1 : unit_count(p), s->weight_count, parts,
+                            p->samples->adds ? parts : sums);
+    if (p->samples->adds)
+        plan->kernels->add(count, parts, sums);
 }
 
 /* At inference, of fewer samples than would give each thread a unit, all threads take each layer
@@ -253,22 +295,39 @@ static bool runs_together(const pass *p) {
     return !plan->training && !p->segment->whole_batch && plan->threads > 1 && unit_count(p) == 1;
 }
 
+/* The first node's part of the whole batch. */
+static void run_over_batch(pass *p) {
+    const fv_segment *s = p->segment;
+    const stand at = {.count = p->samples->count,
+                      .begins = !p->backward || !p->samples->adds || (s->whole_batch && s->apart),
+                      .ends = true};
+    p->over_batch = true;
+    if (p->backward || s->whole_batch)
+        run_node(p, &at, s->first);
+    else
+        run_timed(p, &at, s->first, measure_node);
+    p->over_batch = false;
+}
+
 static void run_segment(pass *p) {
     const fv_segment *s = p->segment;
+    bool mixes = p->runner->plan.nodes[s->first].mixes;
     p->together = runs_together(p);
     if (p->together) {
         run_unit(p, 0, 0);
         return;
     }
-    if (s->whole_batch) {
-        stand at = {.count = p->samples->count, .begins = true, .ends = true};
-        run_node(p, &at, s->first);
-        return;
-    }
-    fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
-    if (p->backward && s->weight_count > 0)
+    if (p->backward && s->recomputes > 0)
+        fv_pool_run(p->runner->pool, p->samples->count, recompute_sample, p);
+    if (s->whole_batch || (mixes && !p->backward))
+        run_over_batch(p);
+    if (!s->whole_batch)
+        fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
+    if (p->backward && s->apart)
         fv_pool_run(p->runner->pool, (int)((s->weight_count + SUM_SLICE - 1) / SUM_SLICE),
                     sum_slice, p);
+    if (mixes && p->backward)
+        run_over_batch(p);
 }
 
 static bool learns(const fv_plan *plan, const fv_segment *s) {

@@ -20,6 +20,7 @@ typedef struct fv_samples {
     bool reals; /* ... to real, which differs from float in the double build only */
     uint64_t seed;
     const uint32_t *epochs, *indices; /* for dropout; NULL: no dropout, also in training */
+    bool adds; /* to the weight gradients of the batches before (plan.accumulates) */
 } fv_samples;
 
 /* `pool` may be shared with another runner (the caller keeps it, and its threads count, not the

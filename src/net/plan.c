@@ -5,6 +5,7 @@
 #include "net/feed.h"
 #include "net/fold.h"
 #include "net/layout.h"
+#include "net/recompute.h"
 #include <limits.h>
 #include <string.h>
 
@@ -98,11 +99,11 @@ static void cut_segments(fv_plan *plan) {
         const fv_layer_type *type = net->nodes[n].type;
         if (!plan->nodes[n].runs)
             continue;
-        bool whole = type->whole_batch || plan->nodes[n].layer.whole_batch ||
-                     (type->mixes_samples && plan->training && !net->nodes[n].tuning.freeze &&
-                      !plan->frozen);
+        bool whole = type->whole_batch || plan->nodes[n].layer.whole_batch;
+        plan->nodes[n].mixes =
+            type->mixes_samples && plan->training && !net->nodes[n].tuning.freeze && !plan->frozen;
         fv_segment *last = plan->segment_count ? &plan->segments[plan->segment_count - 1] : NULL;
-        if (last && !last->whole_batch && !whole)
+        if (last && !last->whole_batch && !whole && !plan->nodes[n].mixes)
             last->last = n;
         else
             plan->segments[plan->segment_count++] =
@@ -111,9 +112,10 @@ static void cut_segments(fv_plan *plan) {
     }
 }
 
+/* Those whose gradients are summed a unit apart. */
 static void own_weights(const fv_plan *plan, fv_segment *s) {
     size_t begin = SIZE_MAX, end = 0;
-    for (int n = s->first; n <= s->last; n++)
+    for (int n = s->first + plan->nodes[s->first].mixes; n <= s->last; n++)
         for (int w = 0; plan->nodes[n].runs && w < plan->net->nodes[n].weight_count; w++) {
             const fv_weight *weight = &plan->net->nodes[n].weights[w];
             begin = weight->offset < begin ? weight->offset : begin;
@@ -121,6 +123,8 @@ static void own_weights(const fv_plan *plan, fv_segment *s) {
         }
     s->weights = end ? begin : 0;
     s->weight_count = end ? end - begin : 0;
+    s->apart = plan->training && s->weight_count > 0 &&
+               (!s->whole_batch || (plan->accumulates && !plan->nodes[s->first].layer.adds));
 }
 
 /* Units as small as memory for their partial sums allows, so that many threads find work. */
@@ -205,9 +209,14 @@ static life output_life(const fv_plan *plan, int root) {
             extend(&l, reader);
             l.crosses |= plan->nodes[reader].segment != own->segment;
             until_end |= plan->nodes[n].tapped && plan->nodes[n].root == root;
-            if (plan->nodes[n].layer.keep_input) {
+            if (plan->nodes[n].layer.keep_input && plan->nodes[n].wants_gradient &&
+                !own->recomputed.any) {
                 kept = true;
                 extend_segment(plan, &l, plan->nodes[n].segment, true);
+            }
+            if (plan->nodes[n].recomputed.any && !own->recomputed.any) {
+                kept = true;
+                extend_segment(plan, &l, plan->nodes[n].recomputed.from, true);
             }
         }
     if (own->layer.keep_output)
@@ -229,7 +238,9 @@ static bool loss_of(const fv_plan *plan, int root) {
 /* Of a root's gradient: from the backward of its last reader (or the loss) to its own. */
 static life gradient_life(const fv_plan *plan, int root) {
     const fv_net *net = plan->net;
-    life l = {.first = backward_time(plan, root), .last = backward_time(plan, root)};
+    life l = {.first = backward_time(plan, root),
+              .last = backward_time(plan, root),
+              .crosses = plan->nodes[root].mixes};
     bool read = false;
     for (int n = root + 1; n < net->count; n++)
         for (int i = 0; i < net->nodes[n].input_count; i++)
@@ -301,11 +312,23 @@ static void place_buffer(placing *at, int node, int segment, life l, fv_buffer *
                   &buffer->offset);
 }
 
+static void place_again(placing *at, int node) {
+    const fv_plan *plan = at->plan;
+    fv_node_plan *p = &at->plan->nodes[node];
+    if (!p->recomputed.any)
+        return;
+    life l = {.first = backward_time(plan, plan->segments[p->recomputed.from].last),
+              .last = backward_time(plan, plan->segments[p->recomputed.to].first),
+              .crosses = p->recomputed.batch};
+    place_buffer(at, node, p->recomputed.from, l, &p->again);
+}
+
 static void place_root(placing *at, int node) {
     fv_plan *plan = at->plan;
     fv_node_plan *p = &plan->nodes[node];
     int last = node, slot = 0;
     place_buffer(at, node, p->segment, output_life(plan, node), &p->output);
+    place_again(at, node);
     if (!p->wants_gradient)
         return;
     place_buffer(at, node, p->segment, gradient_life(plan, node), &p->gradient);
@@ -326,7 +349,8 @@ static void place_extras(placing *at, int node) {
     for (int i = 0; i < own->input_count && !p->view && p->wants_gradient; i++) {
         int root = plan->nodes[own->inputs[i]].root;
         if (plan->nodes[root].wants_gradient && !p->first_writer[i])
-            place_buffer(at, root, p->segment, (life){.first = time, .last = time}, &p->extra[i]);
+            place_buffer(at, root, p->segment,
+                         (life){.first = time, .last = time, .crosses = p->mixes}, &p->extra[i]);
     }
 }
 
@@ -408,10 +432,11 @@ static void choose_groups(fv_plan *plan) {
 
 static void place_segment_sums(placing *at, fv_segment *s) {
     fv_plan *plan = at->plan;
-    if (!plan->training || s->whole_batch || s->weight_count == 0)
+    if (!s->apart)
         return;
-    fv_layout_add(&at->batch, (size_t)s->units * s->weight_count * sizeof(real),
-                  backward_time(plan, s->last), backward_time(plan, s->first), &s->partials);
+    size_t units = s->whole_batch ? 1 : (size_t)s->units;
+    fv_layout_add(&at->batch, units * s->weight_count * sizeof(real), backward_time(plan, s->last),
+                  backward_time(plan, s->first), &s->partials);
 }
 
 static fv_status place_all(fv_plan *plan) {
@@ -580,7 +605,9 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
         cut_units(plan, &plan->segments[i]);
     }
     choose_groups(plan);
-    status = check_sizes(plan);
+    status = fv_find_recomputed(plan);
+    if (!status)
+        status = check_sizes(plan);
     if (!status)
         status = place_all(plan);
     if (!status)
@@ -596,6 +623,7 @@ fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *
                       .training = options->training,
                       .exact = options->exact,
                       .frozen = options->frozen,
+                      .accumulates = options->accumulates,
                       .from_file = net->file.path && (!options->training || options->frozen),
                       .input_gradient = options->input_gradient};
     fv_status status = plan->kernels ? check_options(options) : FV_INVALID;

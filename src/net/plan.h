@@ -16,6 +16,14 @@ typedef struct fv_buffer {
     size_t sample; /* bytes a sample */
 } fv_buffer;
 
+/* An output that is not kept for the backward pass but computed again there, from segment `from`
+ * back to `to`: before that segment for the whole batch, or, where it is but one of a few samples
+ * at a time, in it. */
+typedef struct fv_recomputed {
+    bool any, batch;
+    int from, to;
+} fv_recomputed;
+
 typedef struct fv_node_plan {
     bool runs;      /* at inference only what something kept or judged needs; else all that
                        follows is 0 */
@@ -24,6 +32,7 @@ typedef struct fv_node_plan {
     int fold;       /* the node that this one's weights take up; 0: none */
     int feeds;      /* the node that makes its output while it needs it (feed.c); 0: none */
     int fed_by;     /* ... and that node's own; 0: none */
+    bool mixes;     /* samples, in this plan: see fv_layer_type.mixes_samples */
     fv_shape shape; /* of its output */
     int64_t macs;
     fv_setting setting;
@@ -35,6 +44,8 @@ typedef struct fv_node_plan {
     bool loss, raw;                   /* a loss judges its output; ... before its activation */
     bool first_writer[FV_MAX_INPUTS]; /* its backward is the first to write that gradient */
     fv_buffer output, gradient;       /* of roots */
+    fv_recomputed recomputed;         /* of roots */
+    fv_buffer again;                  /* ... and where */
     fv_buffer extra[FV_MAX_INPUTS];   /* else where its backward writes that gradient, then added */
     fv_buffer tap;                    /* copy of the output before its activation, when asked for */
     bool tapped;                      /* its output must last until the next run */
@@ -44,16 +55,20 @@ typedef struct fv_node_plan {
     size_t held;
 } fv_node_plan;
 
-/* Consecutive nodes whose samples do not mix, or one whole-batch node. A unit is a few samples
+/* Consecutive nodes whose samples do not mix, or one whole-batch node. The first may be one that
+ * mixes them: then the segment begins with what it measures of the batch, and ends in the backward
+ * pass with its own, both of the whole batch. A unit is a few samples
  * that one thread takes through the whole segment, `group` at a time. Units depend on the batch
  * and the shapes, never on the threads; the weight gradients of each are summed apart and joined
  * in a fixed tree. */
 typedef struct fv_segment {
     int first, last; /* nodes */
     bool whole_batch;
+    bool apart;     /* weight gradients go through partials */
+    int recomputes; /* the first node that is recomputed here, see fv_recomputed; 0: none */
     int unit_samples, units, group;
     size_t weights, weight_count; /* the part of the net's weights that its nodes own */
-    size_t partials;              /* offset of units x weight_count sums */
+    size_t partials;              /* offset of units (1: the whole batch) x weight_count sums */
 } fv_segment;
 
 typedef struct fv_plan {
@@ -62,8 +77,8 @@ typedef struct fv_plan {
     int batch, threads;
     bool training, exact;
     fv_algorithm forced;
-    bool input_gradient, frozen; /* see fv_plan_options */
-    bool from_file;              /* the net's weights are in its file: see place_weights() */
+    bool input_gradient, frozen, accumulates; /* see fv_plan_options */
+    bool from_file; /* the net's weights are in its file: see place_weights() */
     fv_node_plan *nodes;
     fv_segment *segments;
     int segment_count;
@@ -86,6 +101,7 @@ typedef struct fv_plan_options {
     bool training, exact;
     bool input_gradient;        /* of the loss by the input layer's output, see execute.h */
     bool frozen;                /* no weight learns, whatever their tuning says */
+    bool accumulates;           /* the gradients of batches are added, see fv_samples.adds */
     const fv_plan_loss *losses; /* their outputs are kept, and in training their gradients */
     int loss_count;
     fv_shape input; /* rank 0 and no channels: the net's own */

@@ -223,8 +223,7 @@ struct fv_trainer {
     /* Arrays in the order of net->weights: */
     real *slots[FV_MAX_SLOTS];
     real *average; /* of the weights (ema); NULL: none */
-    real *sums;    /* of the gradients of `added` batches (accumulate); NULL: none */
-    int added;
+    int added;     /* batches, whose gradients are in the runner's */
     fv_learner *learners;
     int learner_count;
     fv_chunk *chunks;
@@ -251,7 +250,6 @@ int fv_trainer_arrays(const fv_optimizer *optimizer);
 
 /* From gradients to weights (update.c). */
 fv_status fv_update_open(fv_trainer *trainer);
-void fv_update_add(fv_trainer *trainer); /* the runner's gradients to the sums */
 void fv_update_statistics(fv_trainer *trainer);
 double fv_update_penalty(fv_trainer *trainer); /* l1, l2 */
 

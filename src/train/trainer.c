@@ -8,7 +8,7 @@
  */
 
 int fv_trainer_arrays(const fv_optimizer *optimizer) {
-    return optimizer->slots + (optimizer->train.ema != 0) + (optimizer->train.accumulate > 1);
+    return optimizer->slots + (optimizer->train.ema != 0);
 }
 
 static fv_status allocate(fv_trainer *t, size_t batch) {
@@ -19,8 +19,6 @@ static fv_status allocate(fv_trainer *t, size_t batch) {
     for (size_t i = 0; t->optimizer.start != 0 && i < count; i++)
         t->slots[0][i] = (real)t->optimizer.start;
     if (t->train.ema != 0 && !(t->average = fv_alloc(count, sizeof(real))))
-        return FV_MEMORY;
-    if (t->train.accumulate > 1 && !(t->sums = fv_alloc(count, sizeof(real))))
         return FV_MEMORY;
     t->labels = fv_alloc(batch, sizeof *t->labels);
     t->source = fv_alloc(batch, sizeof *t->source);
@@ -58,6 +56,7 @@ static fv_status open_trainer(fv_trainer *t, const fv_train_options *train,
     plan.losses = t->objective.plan;
     plan.loss_count = t->objective.loss_count;
     status = choose_optimizer(t, train);
+    plan.accumulates = t->train.accumulate > 1;
     if (!status)
         status = fv_runner_open(&t->runner, t->net, &plan, NULL, options->profile);
     if (!status && t->net->weight_size == 0)
@@ -100,7 +99,6 @@ void fv_trainer_free(fv_trainer *t) {
     for (int i = 0; i < FV_MAX_SLOTS; i++)
         fv_free(t->slots[i]);
     fv_free(t->average);
-    fv_free(t->sums);
     fv_free(t->learners);
     fv_free(t->chunks);
     fv_free(t->labels);
@@ -187,7 +185,8 @@ fv_status fv_trainer_add(fv_trainer *t, const fv_batch *batch, fv_score *score) 
                           .bytes = batch->bytes,
                           .seed = t->seed,
                           .epochs = batch->epochs,
-                          .indices = batch->indices};
+                          .indices = batch->indices,
+                          .adds = t->added > 0};
     fv_status status = fv_runner_pack(&t->runner);
     if (status)
         return status;
@@ -200,7 +199,7 @@ fv_status fv_trainer_add(fv_trainer *t, const fv_batch *batch, fv_score *score) 
         return explain_broken(t, &samples);
     fv_update_statistics(t);
     fv_runner_backward(&t->runner, &samples);
-    fv_update_add(t);
+    t->added++;
     return FV_OK;
 }
 
@@ -290,6 +289,7 @@ fv_status fv_net_memory(const fv_net *net, int batch, int threads, bool training
         status = fv_optimizer_make(&net->train, kernels, &optimizer);
     if (!status && training)
         status = fv_objective_open(&objective, net, true);
+    options.accumulates = optimizer.train.accumulate > 1;
     options.losses = objective.plan;
     options.loss_count = objective.loss_count;
     if (!status)

@@ -86,10 +86,6 @@ static double sum_of(const fv_trainer *t, const fv_learner *learner, int which) 
     return sum;
 }
 
-static real *gradients_of(const fv_trainer *t) {
-    return t->sums ? t->sums : fv_runner_gradients(&t->runner);
-}
-
 /* ---- Each batch ------------------------------------------------------------------------------ */
 
 /* The next values of running means and variances, which the forward pass left in the gradients. */
@@ -134,23 +130,6 @@ double fv_update_penalty(fv_trainer *t) {
     return penalty;
 }
 
-static void add_chunk(void *argument, int unit, int thread) {
-    (void)thread;
-    const fv_trainer *t = argument;
-    const fv_chunk *chunk = &t->chunks[unit];
-    const real *g = fv_runner_gradients(&t->runner) + chunk->offset;
-    if (t->added == 0)
-        memcpy(t->sums + chunk->offset, g, chunk->count * sizeof *g);
-    else
-        t->runner.plan.kernels->add(chunk->count, g, t->sums + chunk->offset);
-}
-
-void fv_update_add(fv_trainer *t) {
-    if (t->sums)
-        run_chunks(t, add_chunk);
-    t->added++;
-}
-
 /* ---- The gradient's last shape --------------------------------------------------------------- */
 
 static bool clips_norms(const fv_trainer *t) {
@@ -163,7 +142,7 @@ static void shape_chunk(void *argument, int unit, int thread) {
     fv_chunk *chunk = &t->chunks[unit];
     const fv_learner *learner = &t->learners[chunk->learner];
     const fv_kernels *kernels = t->runner.plan.kernels;
-    real *g = gradients_of(t) + chunk->offset;
+    real *g = fv_runner_gradients(&t->runner) + chunk->offset;
     if (t->added > 1)
         kernels->scale(chunk->count, (real)(1.0 / t->added), g);
     if (learner->l1 != 0 || learner->l2 != 0)
@@ -208,7 +187,7 @@ static void optimize_chunk(fv_trainer *t, const fv_chunk *chunk) {
     for (int i = 0; i < t->optimizer.slots; i++)
         slots[i] = t->slots[i] + chunk->offset;
     t->optimizer.update(&learner->numbers, chunk->count, t->net->weights + chunk->offset,
-                        gradients_of(t) + chunk->offset, slots);
+                        fv_runner_gradients(&t->runner) + chunk->offset, slots);
 }
 
 static void measure_direction(fv_trainer *t, fv_chunk *chunk) {
@@ -216,7 +195,7 @@ static void measure_direction(fv_trainer *t, fv_chunk *chunk) {
     real *slots[FV_MAX_SLOTS] = {t->slots[0] + chunk->offset, t->slots[1] + chunk->offset};
     chunk->sums[0] = kernels->sum_squares(chunk->count, t->net->weights + chunk->offset);
     chunk->sums[1] = kernels->lamb_moments(&t->learners[chunk->learner].numbers, chunk->count,
-                                           gradients_of(t) + chunk->offset, slots);
+                                           fv_runner_gradients(&t->runner) + chunk->offset, slots);
 }
 
 static void update_chunk(void *argument, int unit, int thread) {
@@ -225,7 +204,7 @@ static void update_chunk(void *argument, int unit, int thread) {
     fv_chunk *chunk = &t->chunks[unit];
     const fv_learner *learner = &t->learners[chunk->learner];
     const fv_kernels *kernels = t->runner.plan.kernels;
-    real *w = t->net->weights + chunk->offset, *g = gradients_of(t) + chunk->offset;
+    real *w = t->net->weights + chunk->offset, *g = fv_runner_gradients(&t->runner) + chunk->offset;
     if (learner->clip != 1)
         kernels->scale(chunk->count, (real)learner->clip, g);
     if (learner->decay != 0 && t->optimizer.decoupled)
