@@ -1,7 +1,6 @@
 /* The variables of the layers of Keras: noted while layers are added, written when all are there,
- * since their places follow from the layers' order. Called by export_conv.c, export_plain.c,
- * export.c.
- */
+ * since their places follow from the layers' order. Called by export.c, export_conv.c and
+ * export_plain.c. */
 #include "export.h"
 #include <string.h>
 
