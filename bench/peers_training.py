@@ -1,8 +1,6 @@
 """The peers' training, run in the peers' Python by bench/run: one function a program."""
-import json
 import signal
 import sys
-import zipfile
 from pathlib import Path
 
 from peers_clock import Clock, answer
@@ -111,15 +109,8 @@ def keras_optimizer(name):
     return keras.optimizers.SGD(learning_rate=0.01, momentum=0.9)
 
 
-def keras_model(path):
-    """The net in a file that fovea has exported, with first weights of Keras' own."""
-    import keras
-    with zipfile.ZipFile(path) as file:
-        return keras.saving.deserialize_keras_object(json.loads(file.read("config.json")))
-
-
 def train_keras(job):
-    """model.fit over one batch, without metrics."""
+    """model.fit of the net that fovea has exported, over one batch, without metrics."""
     import tensorflow
     tensorflow.config.threading.set_intra_op_parallelism_threads(job["threads"])
     tensorflow.config.threading.set_inter_op_parallelism_threads(job["threads"])
@@ -131,7 +122,7 @@ def train_keras(job):
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = not clock.tick()
 
-    model = keras_model(job["model"])
+    model = keras.saving.load_model(job["model"], compile=False)
     model.trainable = True
     model.compile(optimizer=keras_optimizer(job["optimizer"]), jit_compile=job.get("xla", False),
                   steps_per_execution=job["steps_a_call"],

@@ -49,19 +49,6 @@ static fv_status take_name(writing *w, const char *suffix, tensor *output) {
     return json_object_set_new(names, output->name, json_true()) == 0 ? FV_OK : no_memory();
 }
 
-/* Where the variables of the next layer of this class go. */
-static fv_status take_group(exporter *e, const char *class_name) {
-    char base[128];
-    snake_case(class_name, base);
-    json_int_t before = json_integer_value(json_object_get(e->classes, base));
-    if (before > 0)
-        snprintf(e->group, sizeof e->group, "layers/%s_%lld", base, (long long)before);
-    else
-        snprintf(e->group, sizeof e->group, "layers/%s", base);
-    return json_object_set_new(e->classes, base, json_integer(before + 1)) == 0 ? FV_OK
-                                                                                : no_memory();
-}
-
 /* [t], [[t, t]] of layers, [t, t] of functions, [t, argument]. */
 static json_t *arguments_json(const layer_text *text, const tensor *inputs, int count) {
     json_t *list = json_array();
@@ -97,10 +84,34 @@ static json_t *layer_json(const writing *w, const layer_text *text, const char *
                      "name", name, "inbound_nodes", nodes);
 }
 
+void *grow(void *block, int count, size_t size) {
+    bool full = (count & (count - 1)) == 0; /* 0, 1, 2, 4, 8 ... elements */
+    size_t room = count > 0 ? 2 * (size_t)count : 1;
+    return full ? fv_realloc(block, (size_t)count, room, size) : block;
+}
+
+/* Takes `json` over. */
+static fv_status keep_layer(exporter *e, json_t *json, const char *class_name, bool operation,
+                            const tensor *inputs, int count) {
+    added_layer *layers = json ? grow(e->layers, e->layer_count, sizeof *layers) : NULL;
+    if (!layers) {
+        json_decref(json);
+        return no_memory();
+    }
+    e->layers = layers;
+    added_layer *own = &layers[e->layer_count++];
+    *own = (added_layer){.json = json, .operation = operation, .input_count = count};
+    snprintf(own->class_name, sizeof own->class_name, "%s", class_name);
+    for (int i = 0; i < count; i++)
+        own->inputs[i] = inputs[i].layer;
+    return FV_OK;
+}
+
 fv_status emit(writing *w, const layer_text *text, json_t *config, const tensor *inputs, int count,
                const fv_shape *shape, tensor *output) {
     char class_name[64];
-    tensor made = {.shape = *shape}; /* *output may be one of the inputs */
+    /* *output may be one of the inputs */
+    tensor made = {.shape = *shape, .layer = w->exporter->layer_count};
     if (text->axes > 0)
         snprintf(class_name, sizeof class_name, "%s%dD%s", text->class_name, text->axes,
                  text->ending ? text->ending : "");
@@ -109,61 +120,20 @@ fv_status emit(writing *w, const layer_text *text, json_t *config, const tensor 
     fv_status status = config ? FV_OK : no_memory();
     if (!status)
         status = take_name(w, text->suffix ? text->suffix : "", &made);
-    if (!status && !text->operation)
-        status = take_group(w->exporter, class_name);
     if (status) {
         json_decref(config);
         return status;
     }
     json_t *layer = layer_json(w, text, class_name, config, inputs, count, made.name);
-    if (json_array_append_new(w->exporter->layers, layer) != 0)
-        return no_memory();
-    *output = made;
-    return FV_OK;
+    status = keep_layer(w->exporter, layer, class_name, text->operation, inputs, count);
+    if (!status)
+        *output = made;
+    return status;
 }
 
 fv_status emit_plain(writing *w, const char *class_name, int axes, json_t *config, tensor *output) {
     return emit(w, &(layer_text){.class_name = class_name, .axes = axes}, config, w->inputs, 1,
                 &w->node->output, output);
-}
-
-/* ---- Weights --------------------------------------------------------------------------------- */
-
-static int weight_number(const fv_net *net, int node, int index) {
-    for (int n = 0; n < node; n++)
-        index += net->nodes[n].weight_count;
-    return index;
-}
-
-fv_status emit_weight(const writing *w, int index, int variable, int rank, const size_t *sizes) {
-    const exporter *e = w->exporter;
-    const fv_weight *weight = &w->node->weights[index];
-    array a = {.rank = rank};
-    char path[256];
-    if (rank > 0)
-        memcpy(a.size, sizes, sizeof(size_t) * (size_t)rank);
-    else
-        a.rank = keras_sizes(w->node, weight, a.size);
-    float *file = fv_alloc(weight->count, sizeof *file);
-    a.values = fv_alloc(weight->count, sizeof *a.values);
-    fv_status status = file && a.values
-                           ? fv_get_weight(e->net, weight_number(e->net, w->index, index), file)
-                           : FV_MEMORY;
-    if (!status) {
-        file_to_keras(w->node, weight, file, a.values);
-        snprintf(path, sizeof path, "%s/vars/%d", e->group, variable);
-        status = store_write(e->file, path, &a);
-    }
-    fv_free(file);
-    fv_free(a.values);
-    return status;
-}
-
-fv_status emit_weights(const writing *w) {
-    fv_status status = FV_OK;
-    for (int i = 0; i < w->node->weight_count && !status; i++)
-        status = emit_weight(w, i, i, 0, NULL);
-    return status;
 }
 
 /* ---- The model ------------------------------------------------------------------------------- */
@@ -203,6 +173,10 @@ static fv_status write_layers(exporter *e) {
             status = write_node(e, n);
     if (!status && left_out > 0)
         note("%d layers that only auxiliary losses need are left out", left_out);
+    for (int i = 0; i < fv_output_count(e->net) && !status; i++)
+        if (!output_tensor(e, i)->name[0])
+            status = cannot("its output %s is a constant, which Keras has not",
+                            fv_output_name(e->net, i));
     return status;
 }
 
@@ -214,19 +188,26 @@ static json_t *history_json(const tensor *t) {
 static json_t *outputs_json(const exporter *e) {
     int count = fv_output_count(e->net);
     json_t *list = json_array();
-    for (int i = 0; i < count; i++) {
-        int node = fv_net_find(e->net, fv_output_name(e->net, i));
-        json_array_append_new(list, history_json(&e->outputs[node]));
-    }
+    for (int i = 0; i < count; i++)
+        json_array_append_new(list, history_json(output_tensor(e, i)));
     json_t *own = count == 1 ? json_incref(json_array_get(list, 0)) : json_incref(list);
     json_decref(list);
     return own;
 }
 
-static json_t *config_json(const exporter *e) {
-    json_t *config =
-        json_pack("{s:s, s:b, s:O, s:o, s:o}", "name", "fovea", "trainable", 1, "layers", e->layers,
-                  "input_layers", history_json(&e->input), "output_layers", outputs_json(e));
+/* In the order that they will have in Keras, as Keras writes them too: by that the groups of
+ * weights are named, and whoever reads the file need not know how Keras orders layers. */
+static json_t *layers_json(const exporter *e, const int *order, int count) {
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append(list, e->layers[order[i]].json);
+    return list;
+}
+
+static json_t *config_json(const exporter *e, const int *order, int count) {
+    json_t *config = json_pack("{s:s, s:b, s:o, s:o, s:o}", "name", "fovea", "trainable", 1,
+                               "layers", layers_json(e, order, count), "input_layers",
+                               history_json(&e->input), "output_layers", outputs_json(e));
     return json_pack("{s:s, s:s, s:o, s:s, s:{s:n}, s:o}", "module", "keras.src.models.functional",
                      "class_name", "Functional", "config", config, "registered_name", "Functional",
                      "build_config", "input_shape", "compile_config", training_write(e->net));
@@ -243,14 +224,15 @@ static json_t *metadata_json(const fv_net *net) {
     return metadata;
 }
 
-static fv_status write_archive(exporter *e, const char *path) {
-    json_t *config = config_json(e), *metadata = metadata_json(e->net);
+/* Takes `config` over. */
+static fv_status write_archive(const exporter *e, json_t *config, store *file, const char *path) {
+    json_t *metadata = metadata_json(e->net);
     char *config_text = config ? json_dumps(config, JSON_SORT_KEYS) : NULL;
     char *metadata_text = metadata ? json_dumps(metadata, JSON_SORT_KEYS) : NULL;
     char *weights = NULL;
     size_t size = 0;
     fv_status status = config_text && metadata_text
-                           ? store_image(e->file, &weights, &size)
+                           ? store_image(file, &weights, &size)
                            : fv_fail(FV_INVALID, "a name in it is not UTF-8, or memory ran out");
     if (!status)
         status =
@@ -267,26 +249,38 @@ static fv_status write_archive(exporter *e, const char *path) {
     return status;
 }
 
+static fv_status write_model(const exporter *e, const char *path) {
+    int count = 0, *order = fv_alloc((size_t)e->layer_count, sizeof *order);
+    store *file = store_new();
+    fv_status status = order && file ? find_order(e, order, &count) : no_memory();
+    if (!status && count < e->layer_count)
+        note("%d layers that no output needs are left out", e->layer_count - count);
+    if (!status)
+        status = weights_write(e, order, count, file);
+    if (!status)
+        status = write_archive(e, config_json(e, order, count), file, path);
+    store_close(file);
+    fv_free(order);
+    return status;
+}
+
 fv_status keras_export(const char *path, const char *output) {
-    exporter e = {.net = fv_net_load(path),
-                  .layers = json_array(),
-                  .names = json_object(),
-                  .classes = json_object()};
+    exporter e = {.net = fv_net_load(path), .names = json_object()};
     fv_status status = e.net ? FV_OK : fv_error_status();
     if (!status) {
         e.outputs = fv_alloc((size_t)e.net->count, sizeof *e.outputs);
-        e.file = store_new();
-        status = e.outputs && e.file && e.layers && e.names && e.classes ? FV_OK : no_memory();
+        status = e.outputs && e.names ? FV_OK : no_memory();
     }
     if (!status)
         status = write_layers(&e);
     if (!status)
-        status = write_archive(&e, output);
-    store_close(e.file);
+        status = write_model(&e, output);
+    for (int i = 0; i < e.layer_count; i++)
+        json_decref(e.layers[i].json);
+    fv_free(e.layers);
+    fv_free(e.variables);
     fv_free(e.outputs);
-    json_decref(e.layers);
     json_decref(e.names);
-    json_decref(e.classes);
     fv_net_free((fv_net *)(uintptr_t)e.net);
     return status;
 }

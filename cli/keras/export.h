@@ -1,5 +1,6 @@
 /* What the files of the export share. export.c writes the three parts of a .keras file, the tables
- * of export_*.c know for each layer type of ours which layers of Keras it is. */
+ * of export_conv.c and export_plain.c know for each layer type of ours which layers of Keras it is,
+ * export_order.c in which order Keras has them, export_weights.c where their weights go by that. */
 #ifndef FOVEA_KERAS_EXPORT_H
 #define FOVEA_KERAS_EXPORT_H
 
@@ -9,17 +10,34 @@
 typedef struct tensor {
     char name[2 * FV_NAME_SIZE]; /* "": there is none */
     fv_shape shape;
+    int layer; /* of the exporter's */
 } tensor;
+
+/* A layer of Keras, or an operation. */
+typedef struct added_layer {
+    json_t *json; /* for the config */
+    char class_name[64];
+    bool operation; /* it has no variables, and its class does not count */
+    int inputs[FV_MAX_INPUTS], input_count;
+} added_layer;
+
+/* A variable of a layer of Keras, to be written once the layers' order is known. */
+typedef struct added_variable {
+    int layer, number; /* of the layer's variables */
+    int node, weight;  /* whose values it has; weight -1: ones */
+    int rank;
+    size_t size[FV_MAX_RANK];
+} added_variable;
 
 typedef struct exporter {
     const fv_net *net;
-    store *file;
-    json_t *layers;  /* of the config */
-    json_t *names;   /* of these layers */
-    json_t *classes; /* how many of each class, for the groups of variables */
+    added_layer *layers; /* as they were added, each behind its inputs */
+    int layer_count;
+    added_variable *variables; /* by layer */
+    int variable_count;
+    json_t *names;   /* of the layers */
     tensor *outputs; /* by node */
     tensor input;    /* the InputLayer's; outputs[0] is scaled */
-    char group[192]; /* "layers/conv2d_1" of the layer added last */
 } exporter;
 
 /* A node being written. */
@@ -56,11 +74,22 @@ fv_status emit(writing *w, const layer_text *text, json_t *config, const tensor 
 /* The same of the node's first input, with its output's shape. */
 fv_status emit_plain(writing *w, const char *class_name, int axes, json_t *config, tensor *output);
 
-/* Weight `index` of the node as variable `variable` of the layer added last, under the sizes that
- * Keras gives it (rank 0: those of keras_sizes). */
-fv_status emit_weight(const writing *w, int index, int variable, int rank, const size_t *sizes);
+/* Weight `index` of the node (-1: ones) as the next variable of the layer added last, under the
+ * sizes that Keras gives it (rank 0: those of keras_sizes). */
+fv_status emit_weight(const writing *w, int index, int rank, const size_t *sizes);
 /* All of them. */
 fv_status emit_weights(const writing *w);
+/* Room for one more than `count` elements in a block that nothing else has grown: the block, or a
+ * new one of twice the size; NULL, and the block as it was, where there is no memory. */
+void *grow(void *block, int count, size_t size);
+/* Writes all variables into `file`, by the order of the layers. */
+fv_status weights_write(const exporter *e, const int *order, int count, store *file);
+
+/* The layers that the net's outputs need, in the order that Keras gives them, into
+ * order[layer_count]; *count: how many. */
+fv_status find_order(const exporter *e, int *order, int *count);
+/* The layer of Keras whose output is output `index` of the net. */
+const tensor *output_tensor(const exporter *e, int index);
 
 /* FV_UNSUPPORTED: why Keras cannot have this layer. */
 __attribute__((format(printf, 1, 2))) fv_status cannot(const char *format, ...);

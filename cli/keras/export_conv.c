@@ -173,7 +173,7 @@ static fv_status emit_depthwise_weight(const writing *w, int channels) {
     int rank = keras_sizes(w->node, &w->node->weights[0], sizes);
     sizes[rank - 1] = sizes[rank - 1] / (size_t)channels;
     sizes[rank - 2] = (size_t)channels;
-    return emit_weight(w, 0, 0, rank, sizes);
+    return emit_weight(w, 0, rank, sizes);
 }
 
 /* As a Conv with a group for each channel, where DepthwiseConv cannot do it. */
@@ -208,9 +208,9 @@ static fv_status write_depthwise(writing *w, tensor *output) {
         w, &(layer_text){.class_name = grouped ? "Conv" : "DepthwiseConv", .axes = axes}, pads,
         config, output);
     if (!status)
-        status = grouped ? emit_weight(w, 0, 0, 0, NULL) : emit_depthwise_weight(w, channels);
+        status = grouped ? emit_weight(w, 0, 0, NULL) : emit_depthwise_weight(w, channels);
     if (!status && !o->no_bias)
-        status = emit_weight(w, 1, 1, 0, NULL);
+        status = emit_weight(w, 1, 0, NULL);
     return finish(w, status, o->activation, output);
 }
 
@@ -239,7 +239,7 @@ static fv_status write_separable(writing *w, tensor *output) {
     if (!status)
         status = emit_depthwise_weight(w, w->inputs[0].shape.channels);
     for (int i = 1; i < w->node->weight_count && !status; i++)
-        status = emit_weight(w, i, i, 0, NULL);
+        status = emit_weight(w, i, 0, NULL);
     return finish(w, status, o->activation, output);
 }
 
@@ -298,9 +298,9 @@ static fv_status write_dense(writing *w, tensor *output) {
     add_tuning(w, "kernel", 1, config);
     fv_status status = emit_plain(w, "Dense", 0, config, output);
     if (!status)
-        status = emit_weight(w, 0, 0, 2, sizes);
+        status = emit_weight(w, 0, 2, sizes);
     if (!status && !o->no_bias)
-        status = emit_weight(w, 1, 1, 0, NULL);
+        status = emit_weight(w, 1, 0, NULL);
     return finish(w, status, o->activation, output);
 }
 

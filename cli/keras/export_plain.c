@@ -152,7 +152,7 @@ static fv_status write_prelu(writing *w, tensor *output) {
                                   json_pack("{s:o, s:o}", "shared_axes", axes, "alpha_initializer",
                                             init_write(init, "constant")),
                                   output);
-    return status ? status : emit_weight(w, 0, 0, rank + 1, sizes);
+    return status ? status : emit_weight(w, 0, rank + 1, sizes);
 }
 
 /* ---- How weights learn ----------------------------------------------------------------------- */
@@ -252,19 +252,12 @@ static fv_status write_instance_norm(writing *w, tensor *output) {
 static fv_status write_rms_norm(writing *w, tensor *output) {
     const fv_rms_norm_options *o = w->node->options;
     size_t channels = (size_t)w->node->output.channels;
-    char path[256];
     fv_status status = emit_plain(
         w, "RMSNormalization", 0,
         json_pack("{s:i, s:f}", "axis", -1, "epsilon", either(o->epsilon, 1e-6)), output);
     if (status || !o->no_scale)
         return status ? status : emit_weights(w);
-    array ones = {.rank = 1, .size = {channels}, .values = fv_alloc(channels, sizeof(float))};
-    for (size_t c = 0; ones.values && c < channels; c++)
-        ones.values[c] = 1;
-    snprintf(path, sizeof path, "%s/vars/0", w->exporter->group);
-    status = ones.values ? store_write(w->exporter->file, path, &ones) : FV_MEMORY;
-    fv_free(ones.values);
-    return status;
+    return emit_weight(w, -1, 1, &channels);
 }
 
 static fv_status write_l2_normalize(writing *w, tensor *output) {

@@ -258,8 +258,9 @@ fv_status tuning_read(const making *m, int node);
 
 /* Finds the paths of all variables of the tree; `legacy`: in a whole-model .h5. */
 fv_status variables_locate(keras_model *model, store *file, bool legacy);
-/* Conv2DTranspose -> conv2d_transpose, as Keras does it; into text[128]. */
-void snake_case(const char *class_name, char text[128]);
+/* The group that a layer's variables lie in: "conv2d_1" of the second Conv2D of a model's layers.
+ * `seen` counts them. */
+fv_status group_name(json_t *seen, const char *class_name, char name[160]);
 
 /* ---- build.c, weights.c, training.c ---------------------------------------------------------- */
 

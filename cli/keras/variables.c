@@ -57,7 +57,7 @@ static fv_status find_class(const keras_layer *layer, const keras_class **class)
 
 /* As Python has it: re.sub("(.)([A-Z][a-z]+)", r"\1_\2"), then ("([a-z])([A-Z])", r"\1_\2"), then
  * lower(): an _ before a capital that begins a word of small letters or follows a small letter. */
-void snake_case(const char *class_name, char text[128]) {
+static void snake_case(const char *class_name, char text[128]) {
     size_t used = 0;
     const char *from = class_name;
     for (size_t i = 0; from[i] && used < 126; i++) {
@@ -72,10 +72,9 @@ void snake_case(const char *class_name, char text[128]) {
     text[used] = 0;
 }
 
-/* "conv2d_1": the second of its class among the model's layers. `seen` counts them. */
-static fv_status group_name(json_t *seen, const keras_layer *layer, char name[160]) {
+fv_status group_name(json_t *seen, const char *class_name, char name[160]) {
     char base[128];
-    snake_case(layer->class_name, base);
+    snake_case(class_name, base);
     json_int_t before = json_integer_value(json_object_get(seen, base));
     if (before > 0)
         snprintf(name, 160, "%s_%lld", base, (long long)before);
@@ -83,7 +82,7 @@ static fv_status group_name(json_t *seen, const keras_layer *layer, char name[16
         snprintf(name, 160, "%s", base);
     return json_object_set_new(seen, base, json_integer(before + 1)) == 0
                ? FV_OK
-               : fv_fail(FV_FORMAT, "the class %.80s is no UTF-8", layer->class_name);
+               : fv_fail(FV_FORMAT, "the class %.80s is no UTF-8", class_name);
 }
 
 static fv_status locate_layer(keras_layer *layer, const char *path) {
@@ -107,7 +106,7 @@ static fv_status locate_model(keras_model *model, const char *path);
 
 static fv_status locate_one(keras_layer *layer, json_t *seen, const char *path) {
     char name[160];
-    fv_status status = layer->operation ? FV_OK : group_name(seen, layer, name);
+    fv_status status = layer->operation ? FV_OK : group_name(seen, layer->class_name, name);
     if (status)
         return status;
     fv_text text = {0};

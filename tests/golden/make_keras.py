@@ -2,13 +2,17 @@
 """Makes tests/golden/keras: small models saved by Keras, an input (x) and the outputs (y) that Keras
 computed for each, for tests/keras.sh. All .keras files but volumes.keras are packed anew, to be
 small: Keras itself does not compress. keras2.h5 is written here as Keras 2 would have done it (its
-numbers by NumPy for what Keras 3 no longer has), the last two files are hostile. Made with Keras
-3.15.1, TensorFlow 2.21, h5py 3.14:
+numbers by NumPy for what Keras 3 no longer has), link.h5 and packed.h5 are hostile. orders.txt has
+the layers of nets of fovea in the order in which Keras has them once it has read their exports: by
+that it looks for their weights. Made with Keras 3.15.1, TensorFlow 2.21, h5py 3.14:
 
-    python tests/golden/make_keras.py
+    python tests/golden/make_keras.py build/fovea
 """
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import zipfile
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -97,6 +101,22 @@ def nested():
     return keras.Model(i, L.Dense(2)(L.Flatten()(outer(inner(i)))))
 
 
+def crossed():
+    """Branches of one shape; their layers are made and called in another order than the model has
+    them in, also in a model in the model."""
+    def conv():
+        return L.Conv2D(3, 3, padding="same")
+
+    d, c, b, a, last = conv(), conv(), conv(), conv(), conv()
+    i, j = keras.Input((6, 5, 3)), keras.Input((6, 5, 3))
+    p, q = conv()(j), conv()(conv()(j))
+    inner = keras.Model(j, L.Concatenate()([q, p, conv()(q)]), name="inner")
+    x = a(i)
+    short, side, far = d(x), inner(x), c(b(x))
+    y = L.Concatenate()([L.Add()([short, far]), side, conv()(i), short * last(far)])
+    return keras.Model(i, L.Dense(3)(L.GlobalAveragePooling2D()(y)))
+
+
 # ---- As Keras 2 wrote it -------------------------------------------------------------------------
 
 
@@ -183,6 +203,19 @@ def hostile():
                 group["d"].create_dataset("kernel:0", (4, 3), "f4", compression="gzip")
 
 
+# ---- The order of layers -------------------------------------------------------------------------
+
+
+def orders(fovea):
+    with tempfile.TemporaryDirectory() as work, open(f"{FOLDER}/orders.txt", "w") as file:
+        for net in (f"{FOLDER}/branches.net", "googlenet-torchvision", "resnet18"):
+            subprocess.run([fovea, "export", net, f"{work}/net.keras"], check=True)
+            with zipfile.ZipFile(f"{work}/net.keras") as archive:
+                model = keras.saving.deserialize_keras_object(json.loads(archive.read("config.json")))
+            name = os.path.basename(net).removesuffix(".net")
+            print(name, *[operation.name for operation in model.operations], file=file)
+
+
 os.makedirs(FOLDER, exist_ok=True)
 save("pictures", pictures(), ["keras"])
 save("steps", steps(), ["keras"])
@@ -190,3 +223,5 @@ save("volumes", volumes(), ["keras"])
 save("nested", nested(), ["keras", "h5"])
 keras2()
 hostile()
+save("crossed", crossed(), ["keras", "h5"])
+orders(os.path.abspath(sys.argv[1]))

@@ -39,6 +39,11 @@ def fovea(*words):
     return done.stdout
 
 
+def lines_of(*words):
+    """What fovea prints, but for the order of lines: the export has layers in Keras' order."""
+    return sorted(fovea(*words).splitlines())
+
+
 def run_fovea(model, x, work):
     """Outputs of a model file, one array for each of the net's outputs."""
     folder = tempfile.mkdtemp(dir=work)
@@ -107,7 +112,7 @@ def back_again(name, path, x, expected, work):
         model = keras.saving.load_model(out, compile=False)
         y = np.asarray(model(x, training=False))
         verdict(close(y, expected), f"{name} back", distance(y, expected))
-        verdict(fovea("info", path) == fovea("info", out), f"{name} info",
+        verdict(lines_of("info", path) == lines_of("info", out), f"{name} info",
                 fovea("info", path) + fovea("info", out))
     except Exception as error:  # noqa: BLE001
         verdict(False, f"{name} back", error)
@@ -348,8 +353,17 @@ def graphs():
         a, b = L.Flatten()(i), L.GlobalMaxPooling2D()(i)
         return L.Dense(4)(L.Concatenate(axis=-1)([a, b]))
 
+    def crossed(i):
+        a, b, c, d, e = (L.Conv2D(4, 3, padding="same") for _ in range(5))
+        x = e(i)
+        y = L.Concatenate()([a(x), L.Add()([b(c(x)), d(i)])])
+        j = keras.Input((8, 7, 8))
+        z = L.Concatenate()([L.Conv2D(4, 1)(j), L.Conv2D(4, 1)(L.Conv2D(8, 1)(j)), L.Conv2D(4, 1)(j)])
+        return L.Dense(3)(L.Flatten()(keras.Model(j, z)(y)))
+
     shape = (8, 7, 4)
     case("residual", shape, residual)
+    case("crossed", shape, crossed)
     case("joins", shape, joins)
     case("excite", shape, excite)
     case("excite kept", shape, excite_kept)
@@ -535,7 +549,7 @@ def net_case(name, path, work):
         x = samples(shape)
         y = loaded(x, training=False)
         y = [np.asarray(v) for v in (y if isinstance(y, (list, tuple)) else [y])]
-        if fovea("info", model) != fovea("info", f"{work}/net.keras"):
+        if lines_of("info", model) != lines_of("info", f"{work}/net.keras"):
             print(f"{name}: another info\n" + fovea("info", model) + fovea("info", f"{work}/net.keras"))
         ours, again = run_fovea(model, x, work), run_fovea(f"{work}/net.keras", x, work)
         for found, what in ((ours, "by Keras"), (again, "again")):
@@ -597,6 +611,10 @@ SMALL = {
     "tuning": "input 4x4x3\nconv 3 1x1 l2=0.1 max_norm=2 freeze=true init=kaiming_normal\nflatten\n"
               "dense 3 l1=0.2 init=fan_in_uniform softmax\n"
               "train optimizer=adam lr=0.01 loss=cross_entropy",
+    "branches": "input 6x5x3\nstem: conv 4 3x3 pad=1\na: conv 4 3x3 pad=1\n"
+                "b: conv 4 3x3 pad=1 from=stem\nc: conv 4 3x3 pad=1\nd: conv 4 3x3 pad=1 from=c\n"
+                "e: conv 4 3x3 pad=1 from=c\nf: add relu from=e,b\ng: conv 4 3x3 pad=1 from=stem\n"
+                "h: concat from=g,f,d,a\nflatten\ndense 3\noutput e",
     "two outputs": "input 6x5x3\nc: conv 4 3x3\nm: conv 2 1x1\noutput m\nflatten from=c\ndense 3",
 }
 REFUSED = {
