@@ -4,6 +4,7 @@
 set -u
 . "$(dirname "$0")/shell.sh"
 begin "${1:?usage: cli.sh path/to/fovea}"
+unset FOVEA_ALGO # the words below are those of the free choice
 
 # ---- A data set of 4x4 pictures, and nets --------------------------------------------------------
 

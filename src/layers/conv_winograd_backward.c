@@ -53,14 +53,6 @@ static void weight_product(const fv_winograd_pass *p, int e, int c, int rows, in
     }
 }
 
-/* Sample by sample: to what the calls before have summed. */
-static void add_held_sums(const fv_winograd_pass *p) {
-    ptrdiff_t step = (ptrdiff_t)p->w.channels * p->w.filters;
-    for (int e = 0; e < FV_WINOGRAD_ALL; e++)
-        weight_product(p, e, 0, p->w.channels, 0, p->w.filters, p->sums + e * step, p->w.filters,
-                       !p->call->first || p->first > 0);
-}
-
 static void weights_back(const fv_winograd_pass *p, int c, int count, int f, int columns,
                          fv_points points, const real *sums, bool add) {
     ptrdiff_t filters = p->w.filters;
@@ -73,7 +65,7 @@ static void weights_back(const fv_winograd_pass *p, int c, int count, int f, int
     p->w.form->weights_back(&at, sums, add, p->call->weight_gradients[0] + c * filters + f);
 }
 
-/* Over the batch: a block of channels x two panels of filters, all points, and at once back to the
+/* Over the batch, a block of channels x two panels of filters, all points, and at once back to the
  * kernels. */
 static void weights_unit(void *argument, int unit, int thread) {
     const fv_winograd_pass *p = argument;
@@ -88,40 +80,29 @@ static void weights_unit(void *argument, int unit, int thread) {
     weights_back(p, c, count, f, columns, w->sums, sums, p->first > 0);
 }
 
-static void add_weights(fv_winograd_pass *p, fv_pool *pool) {
-    int width = 2 * p->w.k->panel, across = (p->w.filters + width - 1) / width;
-    int blocks = (p->w.channels + p->w.block - 1) / p->w.block;
-    if (p->w.whole_batch)
-        fv_pool_run(pool, blocks * across, weights_unit, p);
-    else
-        add_held_sums(p);
-}
-
 /* ---- The input's gradient -----------------------------------------------------------------------
  */
 
-/* made (+)= z U' for filters [f, f + depth) and the channels of a panel. */
-static void input_products(const fv_winograd_pass *p, int columns, int f, int depth, const real *b,
-                           ptrdiff_t b_step, real *made) {
+/* made (+)= z U' at point e, for filters [f, f + depth) and the channels of a panel. */
+static void input_product(const fv_winograd_pass *p, int e, int columns, int f, int depth,
+                          const real *b, real *made, ptrdiff_t made_row) {
     const fv_winograd *w = &p->w;
     const ptrdiff_t zero = 0;
     fv_product product = {.rows = p->count,
                           .columns = columns,
                           .depth = depth,
                           .terms = 1,
+                          .a = p->z + e * w->output.step + f,
                           .a_offset = &zero,
                           .a_row = w->output.row,
                           .a_column = 1,
+                          .b = b,
                           .b_offset = &zero,
                           .b_row = w->k->panel,
-                          .c_row = w->made.row,
+                          .c = made,
+                          .c_row = made_row,
                           .add = f > 0};
-    for (int e = 0; e < FV_WINOGRAD_ALL; e++) {
-        product.a = p->z + e * w->output.step + f;
-        product.b = b + e * b_step;
-        product.c = made + e * w->made.step;
-        w->k->product(&product);
-    }
+    w->k->product(&product);
 }
 
 /* The kernels of channels [c, c + count), turned on the way. */
@@ -132,14 +113,16 @@ static void made_products(const fv_winograd_pass *p, int c, int count, real *mad
     for (int f = 0; f < w->filters; f += FV_WINOGRAD_DEPTH) {
         int depth = w->filters - f < FV_WINOGRAD_DEPTH ? w->filters - f : FV_WINOGRAD_DEPTH;
         fv_winograd_make_kernels(p, c, count, f, depth, plain, scratch);
-        for (int e = 0; e < FV_WINOGRAD_ALL; e++)
-            w->k->pack(scratch + e * plain.step, plain.row, true, depth, count,
-                       turned + e * w->kernel_turned.step);
-        input_products(p, count, f, depth, turned, w->kernel_turned.step, made);
+        for (int e = 0; e < FV_WINOGRAD_ALL; e++) {
+            real *b = turned + e * w->kernel_turned.step;
+            w->k->pack(scratch + e * plain.step, plain.row, true, depth, count, b);
+            input_product(p, e, count, f, depth, b, made + e * w->made.step, w->made.row);
+        }
     }
 }
 
-static void add_patches(const fv_winograd_pass *p, int c, int count, const real *made) {
+static void add_patches(const fv_winograd_pass *p, int c, int count, const real *made,
+                        fv_points points) {
     const fv_winograd *w = &p->w;
     const fv_axis *axis = p->g->axis;
     const int before[2] = {axis[1].before, axis[2].before}, picture[2] = {axis[1].in, axis[2].in};
@@ -148,7 +131,7 @@ static void add_patches(const fv_winograd_pass *p, int c, int count, const real 
         fv_patch patch = fv_winograd_patch(w, p->first + t, FV_WINOGRAD_POINTS, before, picture,
                                            w->channels, &at);
         patch.channels = count;
-        w->k->winograd_input_back(&patch, made + t * w->made.row, w->made.step,
+        w->k->winograd_input_back(&patch, made + t * points.row, points.step,
                                   p->call->in_gradient[0] + at + c);
     }
 }
@@ -159,12 +142,33 @@ static void inputs_unit(void *argument, int panel, int thread) {
     int c = panel * w->k->panel;
     int count = w->channels - c < w->k->panel ? w->channels - c : w->k->panel;
     real *made = fv_winograd_scratch(p, thread);
-    if (p->back)
-        input_products(p, count, 0, w->filters, p->back + (ptrdiff_t)c * w->filters,
-                       (ptrdiff_t)fv_winograd_back_point(w), made);
-    else
-        made_products(p, c, count, made, made + fv_points_count(w->made, w->chunk));
-    add_patches(p, c, count, made);
+    made_products(p, c, count, made, made + fv_points_count(w->made, w->chunk));
+    add_patches(p, c, count, made, w->made);
+}
+
+/* ---- Sample by sample ---------------------------------------------------------------------------
+ */
+
+/* Both gradients point after point, while a point's arrays are in the first cache. The input
+ * gradient's points take the place of the input's, which have done their work. */
+static void run_points(const fv_winograd_pass *p) {
+    const fv_winograd *w = &p->w;
+    ptrdiff_t kernels = (ptrdiff_t)w->channels * w->filters;
+    bool inputs = p->call->in_gradient[0] != NULL;
+    for (int e = 0; e < FV_WINOGRAD_ALL; e++) {
+        real *made = p->v + e * w->input.step;
+        const real *b = p->back + e * (ptrdiff_t)fv_winograd_back_point(w);
+        if (p->sums)
+            weight_product(p, e, 0, w->channels, 0, w->filters, p->sums + e * kernels, w->filters,
+                           !p->call->first || p->first > 0);
+        for (int c = 0; inputs && c < w->channels; c += w->k->panel) {
+            int count = w->channels - c < w->k->panel ? w->channels - c : w->k->panel;
+            input_product(p, e, count, 0, w->filters, b + (ptrdiff_t)c * w->filters, made + c,
+                          w->input.row);
+        }
+    }
+    if (inputs)
+        add_patches(p, 0, w->channels, p->v, w->input);
 }
 
 /* ---- Bias, and the whole ------------------------------------------------------------------------
@@ -200,11 +204,17 @@ static void add_bias(const fv_winograd_pass *p) {
 }
 
 static void run_chunk(fv_winograd_pass *p, fv_pool *pool) {
+    int width = 2 * p->w.k->panel, across = (p->w.filters + width - 1) / width;
+    int blocks = (p->w.channels + p->w.block - 1) / p->w.block;
     fv_pool_run(pool, (p->count + TILES_A_UNIT - 1) / TILES_A_UNIT, gradients_unit, p);
-    if (p->call->weight_gradients[0]) {
+    if (p->call->weight_gradients[0])
         fv_winograd_transform_inputs(p, pool);
-        add_weights(p, pool);
+    if (!p->w.whole_batch) {
+        run_points(p);
+        return;
     }
+    if (p->call->weight_gradients[0])
+        fv_pool_run(pool, blocks * across, weights_unit, p);
     if (p->call->in_gradient[0])
         fv_pool_run(pool, fv_panels(p->w.channels, p->w.k), inputs_unit, p);
 }
