@@ -77,9 +77,14 @@ static void scale_weights(const fv_weight *weight, const real *scale, const real
     size_t outputs = spec->size[spec->output_axis], inner = 1;
     for (int axis = spec->rank - 1; axis >= 0 && spec->axes[axis] != spec->output_axis; axis--)
         inner *= spec->size[spec->axes[axis]];
-    for (size_t at = 0, output = 0; at < weight->count; output = (output + 1) % outputs)
-        for (size_t i = 0; i < inner; i++, at++)
-            to[at] = from[at] * scale[output];
+    for (size_t at = 0; at < weight->count; at += outputs * inner)
+        if (inner == 1) /* most: a loop over a single value would cost more than its product */
+            for (size_t output = 0; output < outputs; output++)
+                to[at + output] = from[at + output] * scale[output];
+        else
+            for (size_t output = 0; output < outputs; output++)
+                for (size_t i = 0; i < inner; i++)
+                    to[at + output * inner + i] = from[at + output * inner + i] * scale[output];
 }
 
 void fv_fold(const fv_plan *plan, int n, const real *const *map_weights, unsigned char *room,

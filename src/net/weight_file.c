@@ -4,6 +4,7 @@
 #include "net/net.h"
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 int fv_weight_file_shape(const fv_weight *weight, size_t size[FV_MAX_RANK]) {
     const fv_weight_spec *spec = &weight->spec;
@@ -70,17 +71,29 @@ typedef struct part {
     size_t row, rows, column, columns, file_row;
 } part;
 
+/* Turns a square of the file's rows: each row's line of the cache is read whole before the next,
+ * since rows a power of two apart would drive each other out of it. */
+static void turn(const float *from, size_t row, size_t columns, real to[restrict ROWS][ROWS]) {
+    for (size_t r = 0; r < ROWS; r++)
+        for (size_t c = 0; c < columns; c++)
+            to[c][r] = (real)from[r * row + c];
+}
+
 static void place_part(const fv_weight *weight, const part *p, const float *file, real *values) {
     for (size_t done = 0; done < p->rows; done += ROWS) {
         walk w = begin_walk(&weight->spec, p->column);
         size_t rows = p->rows - done < ROWS ? p->rows - done : ROWS, step = w.step[0];
         const float *from = file + done * p->file_row;
-        real *to = values + (p->row + done) * step;
-        for (size_t c = 0; c < p->columns; c++, next_column(&w))
-            if (rows == ROWS && step == 1)
-                for (size_t r = 0; r < ROWS; r++)
-                    to[w.place + r] = (real)from[r * p->file_row + c];
-            else
+        real *to = values + (p->row + done) * step, square[ROWS][ROWS];
+        if (rows == ROWS && step == 1)
+            for (size_t c = 0; c < p->columns; c++, next_column(&w)) {
+                size_t left = p->columns - c;
+                if (c % ROWS == 0)
+                    turn(from + c, p->file_row, left < ROWS ? left : ROWS, square);
+                memcpy(to + w.place, square[c % ROWS], sizeof square[0]);
+            }
+        else
+            for (size_t c = 0; c < p->columns; c++, next_column(&w))
                 for (size_t r = 0; r < rows; r++)
                     to[w.place + r * step] = (real)from[r * p->file_row + c];
     }
