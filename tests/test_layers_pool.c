@@ -124,6 +124,7 @@ static void pool_special_cases(const oracle *self) {
     static const geometry list[] = {
         {.input = {2, {17, 16}, 3}, .kernel = {16, 16}},
         {.input = {2, {19, 35}, 5}, .kernel = {17, 17}},
+        {.input = {2, {18, 19}, 75}, .kernel = {17, 17}, .stride = {1, 1}},
         {.input = {1, {700}, 5}, .kernel = {300}, .stride = {100}},
         {.input = {3, {5, 4, 3}, 3}, .kernel = {7, 8, 5}, .stride = {1}, .padding = FV_SAME},
         {.input = {1, {9}, 2}, .kernel = {3}, .pad = {{0, 2}}},

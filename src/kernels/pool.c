@@ -1,6 +1,8 @@
 /* Max and average pooling of one sample over windows in one to three axes. Channels lie side by
- * side, so a vector of channels walks a window together. */
+ * side, so vectors of channels walk a window together. */
 #include "kernels/local.h"
+
+enum { WIDE = 4 }; /* speed only: vectors of channels that walk a window together */
 
 /* The part of a window that lies inside the input. */
 typedef struct span {
@@ -61,67 +63,106 @@ typedef struct pool_arrays {
     void *winners;
 } pool_arrays;
 
-/* `count` channels (VL, or fewer at the end) from `channel` on: largest value and its cell. */
-FV_INLINE void max_channels(const fv_window *w, const span *s, const real *x, int channel,
-                            int count, vec *largest, ivec *winner) {
-    ivec everywhere = ~(ivec){0}; /* the first cell */
-    for (int d = s->low[0]; d < s->high[0]; d++)
-        for (int h = s->low[1]; h < s->high[1]; h++)
-            for (int i = s->low[2]; i < s->high[2]; i++) {
-                const real *p = x + pixel(w, d, h, i) + channel;
-                vec v = count == VL ? load(p) : load_some(p, count);
-                ivec cell = cell_number(w, s, d, h, i) - (ivec){0};
-                /* Strictly greater: the first of equals wins. NaN always wins. */
-                ivec better = (ivec)(v > *largest) | (ivec)(v != v) | everywhere;
-                *largest = choose(better, v, *largest);
-                *winner = choose_lanes(better, cell, *winner);
-                everywhere = (ivec){0};
-            }
+FV_INLINE vec load_up_to(const real *p, const int count) {
+    return count == VL ? load(p) : load_some(p, count);
 }
 
-/* Winners as bytes or as int32_t, to and from lanes. */
-typedef uint8_t bytes_of_lanes __attribute__((vector_size(VL), aligned(1), may_alias));
-typedef int32_t ints_of_lanes __attribute__((vector_size(4 * VL), aligned(4), may_alias));
-
-FV_INLINE void store_winners(bool bytes, void *winners, size_t index, ivec winner, int count) {
-    bytes_of_lanes as_bytes = __builtin_convertvector(winner, bytes_of_lanes);
-    ints_of_lanes as_ints = __builtin_convertvector(winner, ints_of_lanes);
-    if (bytes)
-        memcpy((uint8_t *)winners + index, &as_bytes, (size_t)count);
+FV_INLINE void store_up_to(real *p, vec v, const int count) {
+    if (count == VL)
+        store(p, v);
     else
-        memcpy((int32_t *)winners + index, &as_ints, (size_t)count * sizeof(int32_t));
+        store_some(p, v, count);
 }
 
-FV_INLINE ivec load_winners(bool bytes, const void *winners, size_t index, int count) {
-    bytes_of_lanes as_bytes = {0};
-    ints_of_lanes as_ints = {0};
-    if (bytes) {
-        memcpy(&as_bytes, (const uint8_t *)winners + index, (size_t)count);
-        return __builtin_convertvector(as_bytes, ivec);
+/* Of `vectors` vectors of channels (of one, the last, with `count` channels) the largest value and
+ * its cell. Strictly greater: the first of equals wins. NaN always wins. */
+FV_INLINE void max_channels(const fv_window *w, const span *s, const real *x, const int vectors,
+                            const int count, vec *largest, ivec *winner) {
+    FV_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        largest[v] = splat(-(real)INFINITY);
+        winner[v] = cell_number(w, s, s->low[0], s->low[1], s->low[2]) - (ivec){0};
     }
-    memcpy(&as_ints, (const int32_t *)winners + index, (size_t)count * sizeof(int32_t));
-    return __builtin_convertvector(as_ints, ivec);
+    for (int d = s->low[0]; d < s->high[0]; d++)
+        for (int h = s->low[1]; h < s->high[1]; h++) {
+            const real *p = x + pixel(w, d, h, s->low[2]);
+            ivec cell = cell_number(w, s, d, h, s->low[2]) - (ivec){0};
+            for (int i = s->low[2]; i < s->high[2]; i++, p += w->channels, cell += 1)
+                FV_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                vec value = load_up_to(p + v * VL, count);
+                ivec better = (ivec)(value > largest[v]) | (ivec)(value != value);
+                largest[v] = choose(better, value, largest[v]);
+                winner[v] = choose_lanes(better, cell, winner[v]);
+            }
+        }
+}
+
+/* Winners as bytes or as int32_t, to and from lanes. The bytes of WIDE vectors take turns: those of
+ * a lane lie together. */
+typedef uint8_t bytes_of_lanes __attribute__((vector_size(VL), aligned(1), may_alias));
+typedef uint32_t words_of_lanes __attribute__((vector_size(4 * VL), aligned(1), may_alias));
+
+FV_INLINE void store_winners(bool bytes, void *winners, size_t index, const int vectors,
+                             const int count, const ivec *winner) {
+    words_of_lanes all = {0};
+    for (int v = 0; bytes && v < vectors; v++)
+        all |= __builtin_convertvector(winner[v], words_of_lanes) << (8 * v);
+    if (bytes && vectors == WIDE) {
+        memcpy((uint8_t *)winners + index, &all, sizeof all);
+    } else if (bytes) {
+        bytes_of_lanes few = __builtin_convertvector(all, bytes_of_lanes);
+        memcpy((uint8_t *)winners + index, &few, (size_t)count);
+    }
+    for (int v = 0; !bytes && v < vectors; v++) {
+        all = __builtin_convertvector(winner[v], words_of_lanes);
+        memcpy((int32_t *)winners + index + v * VL, &all, (size_t)count * sizeof(int32_t));
+    }
+}
+
+FV_INLINE void load_winners(bool bytes, const void *winners, size_t index, const int vectors,
+                            const int count, ivec *winner) {
+    words_of_lanes all = {0};
+    bytes_of_lanes few = {0};
+    if (bytes && vectors == WIDE) {
+        memcpy(&all, (const uint8_t *)winners + index, sizeof all);
+    } else if (bytes) {
+        memcpy(&few, (const uint8_t *)winners + index, (size_t)count);
+        all = __builtin_convertvector(few, words_of_lanes);
+    }
+    for (int v = 0; v < vectors; v++) {
+        if (!bytes)
+            memcpy(&all, (const int32_t *)winners + index + v * VL,
+                   (size_t)count * sizeof(int32_t));
+        words_of_lanes one = all;
+        if (bytes)
+            one = all >> (8 * v) & 255;
+        winner[v] = __builtin_convertvector(one, ivec);
+    }
+}
+
+FV_INLINE void max_block(const fv_window *w, const span *s, const pool_arrays *arrays, size_t index,
+                         int channel, const int vectors, const int count) {
+    vec largest[WIDE];
+    ivec winner[WIDE];
+    max_channels(w, s, arrays->x + channel, vectors, count, largest, winner);
+    index += (size_t)channel;
+    FV_UNROLL
+    for (int v = 0; v < vectors; v++)
+        store_up_to(arrays->y + index + v * VL, largest[v], count);
+    if (arrays->winners)
+        store_winners(narrow(w), arrays->winners, index, vectors, count, winner);
 }
 
 FV_INLINE void max_window(const fv_window *w, const span *s, size_t position, void *argument) {
-    const pool_arrays *arrays = argument;
-    for (int c = 0; c < w->channels; c += VL) {
-        int count = w->channels - c < VL ? w->channels - c : VL;
-        size_t index = position * (size_t)w->channels + (size_t)c;
-        vec largest = {0};
-        ivec winner = {0};
-        if (count == VL) {
-            max_channels(w, s, arrays->x, c, VL, &largest, &winner);
-            store(arrays->y + index, largest);
-        } else {
-            max_channels(w, s, arrays->x, c, count, &largest, &winner);
-            store_some(arrays->y + index, largest, count);
-        }
-        if (arrays->winners && count == VL)
-            store_winners(narrow(w), arrays->winners, index, winner, VL);
-        else if (arrays->winners)
-            store_winners(narrow(w), arrays->winners, index, winner, count);
-    }
+    size_t index = position * (size_t)w->channels;
+    int c = 0;
+    for (; c + WIDE * VL <= w->channels; c += WIDE * VL)
+        max_block(w, s, argument, index, c, WIDE, VL);
+    for (; c + VL <= w->channels; c += VL)
+        max_block(w, s, argument, index, c, 1, VL);
+    if (c < w->channels)
+        max_block(w, s, argument, index, c, 1, w->channels - c);
 }
 
 void FV_LOCAL(maxpool)(const fv_window *w, const real *x, real *y, void *winners) {
@@ -129,32 +170,51 @@ void FV_LOCAL(maxpool)(const fv_window *w, const real *x, real *y, void *winners
     each_window(w, max_window, &arrays);
 }
 
-/* Each cell of the window gets the gradient of the channels that it won. */
-FV_INLINE void max_back_channels(const fv_window *w, const span *s, const pool_arrays *arrays,
-                                 size_t index, int channel, int count) {
-    ivec winner = load_winners(narrow(w), arrays->winners, index, count);
-    vec dy = count == VL ? load(arrays->dy + index) : load_some(arrays->dy + index, count);
+/* Each cell of the window gets the gradient of the channels that it won; alone: of no other window.
+ */
+FV_INLINE void max_back_block(const fv_window *w, const span *s, const pool_arrays *arrays,
+                              size_t index, int channel, const int vectors, const int count,
+                              const bool alone) {
+    vec dy[WIDE];
+    ivec winner[WIDE];
+    index += (size_t)channel;
+    load_winners(narrow(w), arrays->winners, index, vectors, count, winner);
+    FV_UNROLL
+    for (int v = 0; v < vectors; v++)
+        dy[v] = load_up_to(arrays->dy + index + v * VL, count);
     for (int d = s->low[0]; d < s->high[0]; d++)
-        for (int h = s->low[1]; h < s->high[1]; h++)
-            for (int i = s->low[2]; i < s->high[2]; i++) {
-                real *dx = arrays->dx + pixel(w, d, h, i) + channel;
-                ivec cell = cell_number(w, s, d, h, i) - (ivec){0};
-                vec won = keep_where((ivec)(winner == cell), dy);
-                if (count == VL)
-                    store(dx, load(dx) + won);
-                else
-                    store_some(dx, load_some(dx, count) + won, count);
+        for (int h = s->low[1]; h < s->high[1]; h++) {
+            real *dx = arrays->dx + pixel(w, d, h, s->low[2]) + channel;
+            ivec cell = cell_number(w, s, d, h, s->low[2]) - (ivec){0};
+            for (int i = s->low[2]; i < s->high[2]; i++, dx += w->channels, cell += 1)
+                FV_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                vec won = keep_where((ivec)(winner[v] == cell), dy[v]);
+                if (!alone)
+                    won += load_up_to(dx + v * VL, count);
+                store_up_to(dx + v * VL, won, count);
             }
+        }
 }
 
-FV_INLINE void max_back_window(const fv_window *w, const span *s, size_t position, void *argument) {
-    const pool_arrays *arrays = argument;
+FV_INLINE void max_back_window(const fv_window *w, const span *s, size_t position, void *argument,
+                               const bool alone) {
     size_t index = position * (size_t)w->channels;
     int c = 0;
+    for (; c + WIDE * VL <= w->channels; c += WIDE * VL)
+        max_back_block(w, s, argument, index, c, WIDE, VL, alone);
     for (; c + VL <= w->channels; c += VL)
-        max_back_channels(w, s, arrays, index + (size_t)c, c, VL);
+        max_back_block(w, s, argument, index, c, 1, VL, alone);
     if (c < w->channels)
-        max_back_channels(w, s, arrays, index + (size_t)c, c, w->channels - c);
+        max_back_block(w, s, argument, index, c, 1, w->channels - c, alone);
+}
+
+FV_INLINE void add_to_window(const fv_window *w, const span *s, size_t position, void *argument) {
+    max_back_window(w, s, position, argument, false);
+}
+
+FV_INLINE void set_window(const fv_window *w, const span *s, size_t position, void *argument) {
+    max_back_window(w, s, position, argument, true);
 }
 
 static size_t input_bytes(const fv_window *w) {
@@ -162,10 +222,23 @@ static size_t input_bytes(const fv_window *w) {
            sizeof(real);
 }
 
+/* Whether each cell is in one window and no more. */
+static bool tiled(const fv_window *w) {
+    for (int i = 0; i < 3; i++)
+        if (w->adaptive || w->stride[i] != w->size[i] ||
+            (int64_t)w->out[i] * w->size[i] - w->before[i] < w->in[i])
+            return false;
+    return true;
+}
+
 void FV_LOCAL(maxpool_back)(const fv_window *w, const real *dy, const void *winners, real *dx) {
     pool_arrays arrays = {.dy = dy, .dx = dx, .winners = (void *)(uintptr_t)winners};
+    if (tiled(w)) {
+        each_window(w, set_window, &arrays);
+        return;
+    }
     memset(dx, 0, input_bytes(w));
-    each_window(w, max_back_window, &arrays);
+    each_window(w, add_to_window, &arrays);
 }
 
 static real divisor(const fv_window *w, const span *s) {

@@ -77,11 +77,15 @@ FV_INLINE vec keep_where(ivec mask, vec v) {
 }
 
 FV_INLINE vec choose(ivec mask, vec yes, vec no) {
+#if !defined(FV_DOUBLE) && defined(__AVX__) && FV_VEC_BYTES == 32 /* else compilers find it */
+    return (vec)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+#else
     return (vec)(((ivec)yes & mask) | ((ivec)no & ~mask));
+#endif
 }
 
 FV_INLINE ivec choose_lanes(ivec mask, ivec yes, ivec no) {
-    return (yes & mask) | (no & ~mask);
+    return (ivec)choose(mask, (vec)yes, (vec)no);
 }
 
 /* The larger, and the smaller, of each pair of lanes: those of b where one of them is NaN. */
