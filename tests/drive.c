@@ -15,6 +15,10 @@ static bool any_weight_moves(const fv_inference *inference) {
     return any;
 }
 
+static bool mixes(const drive *d) {
+    return d->type->mixes_samples && d->training && !d->setting.frozen;
+}
+
 static void plan_layer(drive *d) {
     d->setting =
         (fv_setting){.kernels = d->kernels,
@@ -30,8 +34,7 @@ static void plan_layer(drive *d) {
     if (d->type->prepare)
         d->type->prepare(d->options, d->inputs, d->input_count, &d->inference.output, &d->setting,
                          &d->plan);
-    d->whole = d->type->whole_batch || d->plan.whole_batch ||
-               (d->type->mixes_samples && d->training && !d->setting.frozen);
+    d->whole = d->type->whole_batch || d->plan.whole_batch || mixes(d);
 }
 
 /* A gap of canaries after each thread's scratch. */
@@ -213,10 +216,11 @@ void drive_forward(drive *d) {
     if (d->type->pack)
         run(d, d->type->pack, true);
     d->packed_once = true; /* and what the layer called spent is out of its reach */
-    bool mixes = d->type->mixes_samples && d->training && !d->setting.frozen;
-    if (mixes)
-        run(d, d->type->measure, true);
-    run(d, d->type->forward, d->whole && !mixes);
+    if (mixes(d)) {
+        run(d, d->type->measure, false);
+        run(d, d->type->join, true);
+    }
+    run(d, d->type->forward, d->whole && !mixes(d));
 }
 
 void drive_backward(drive *d) {
@@ -224,7 +228,11 @@ void drive_backward(drive *d) {
         guard_clear(&d->in[i]);
     if (!d->plan.keep_output)
         guard_clear(&d->out);
-    run(d, d->type->backward, d->whole);
+    if (mixes(d)) {
+        run(d, d->type->measure_back, false);
+        run(d, d->type->join_back, true);
+    }
+    run(d, d->type->backward, d->whole && !mixes(d));
 }
 
 void drive_free(drive *d) {

@@ -1,19 +1,26 @@
 /* batch_norm: y = (x - mean) / sqrt(variance + epsilon) scale(c) + bias(c) (Ioffe & Szegedy 2015;
  * see fv_batch_norm_options for the formulas). In training mean and variance of each channel are
- * those of the batch, all places counted alike, which measure() finds; frozen and in inference they
+ * those of the batch, all places counted alike, which join() finds; frozen and in inference they
  * are the running ones. Either way the rest is an affine map of each sample.
  *
  * Backward, with n values a channel and u = (x - mean) / deviation:
  *   dx = scale (dy - sum(dy) / n - u sum(dy u) / n) / deviation, dscale = sum dy u, dbias = sum dy.
  *
- * The sums of units of rows are made apart and joined in their order: units depend on batch and
- * shape alone. They are in double, of differences to the batch's first row. */
+ * The sums of parts of the batch are made apart and joined in their order: a part is a sample,
+ * whose sums are made where it is in the cache, behind the layer that made it; where samples are
+ * too small for that, it is some rows. They depend on batch and shape alone. All are in double, and
+ * those of x of differences to the part's first row. */
 #include "layers/activation.h"
 #include "layers/meaning.h"
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
-enum { MOST_UNITS = 64, UNIT_VALUES = 8192 }; /* speed only */
+enum {
+    SAMPLE_PLACES = 16, /* a sample of fewer is no part of its own */
+    MOST_PARTS = 64,
+    PART_VALUES = 8192 /* speed only: of rows */
+};
 
 static const fv_param params[] = {{.key = "activation",
                                    .type = FV_PARAM_CHOICE,
@@ -130,34 +137,55 @@ static bool by_batch(const fv_setting *setting) {
     return setting->training && !setting->frozen;
 }
 
-/* Rows (places of samples) of a unit of the sums. */
-static size_t unit_rows(const fv_shape *shape, const fv_setting *setting) {
-    size_t channels = (size_t)shape->channels, places = fv_shape_count(shape) / channels;
-    size_t rows = ((size_t)setting->batch * places + MOST_UNITS - 1) / MOST_UNITS;
-    size_t least = (UNIT_VALUES + channels - 1) / channels;
+static size_t places_of(const fv_shape *shape) {
+    return fv_shape_count(shape) / (size_t)shape->channels;
+}
+
+static bool by_sample(const fv_shape *shape) {
+    return places_of(shape) >= SAMPLE_PLACES;
+}
+
+/* Rows (places of samples) of a part. */
+static size_t part_rows(const fv_shape *shape, const fv_setting *setting) {
+    size_t channels = (size_t)shape->channels, places = places_of(shape);
+    if (by_sample(shape))
+        return places;
+    size_t rows = ((size_t)setting->batch * places + MOST_PARTS - 1) / MOST_PARTS;
+    size_t least = (PART_VALUES + channels - 1) / channels;
     return rows > least ? rows : least;
 }
 
+/* A sum and a sum of products for each channel. */
+static size_t sums_bytes(const fv_shape *shape) {
+    return 2 * (size_t)shape->channels * sizeof(double);
+}
+
+/* packed: mean, factor and offset of each channel, and of the batch's statistics 1 / deviation, and
+ * for the backward pass slope and offset of fv_kernels.affine_back, whose factor is the same. A
+ * sample's sums are at the end of what is kept of it. */
 static void prepare(const void *options, const fv_shape *inputs, int count, const fv_shape *output,
                     const fv_setting *setting, fv_layer_plan *plan) {
     (void)inputs, (void)count;
     const fv_batch_norm_options *o = options;
-    size_t channels = (size_t)output->channels, rows = unit_rows(output, setting);
-    size_t units = (fv_shape_count(output) / channels * (size_t)setting->batch + rows - 1) / rows;
+    size_t rows = part_rows(output, setting);
+    size_t parts = (places_of(output) * (size_t)setting->batch + rows - 1) / rows;
     fv_activation_prepare(o->activation, fv_shape_count(output), setting, plan);
-    plan->packed = 4 * channels * sizeof(real);
+    plan->packed = 6 * (size_t)output->channels * sizeof(real);
     if (!by_batch(setting)) {
         plan->spent[0] = plan->spent[1] = plan->spent[2] = plan->spent[3] = true;
         return;
     }
     plan->keep_input = plan->adds = true;
-    plan->shared = units * 2 * channels * sizeof(double) + 3 * channels * sizeof(real);
+    plan->shared = sums_bytes(output);
+    if (by_sample(output))
+        plan->kept = fv_round_up(plan->kept, sizeof(double)) + sums_bytes(output);
+    else
+        plan->shared += parts * sums_bytes(output);
 }
 
 /* ---- By running statistics ---------------------------------------------------------------------
  */
 
-/* packed: mean, factor and offset of each channel; of the batch's statistics also 1 / deviation. */
 static void pack(const fv_call *call) {
     if (by_batch(call->setting))
         return;
@@ -198,51 +226,84 @@ static void backward_by_running(const fv_call *call) {
 typedef struct batch {
     const fv_call *call;
     const real *dy; /* NULL: forward */
-    int channels, units;
-    size_t values, rows, unit_rows;
+    int channels, parts;
+    size_t rows, part_rows;
     double count;
-    double *sums;                           /* [units][2][channels]; joined in those of unit 0 */
-    real *mean, *factor, *offset, *inverse; /* packed */
-    real *numbers[3];                       /* of each channel */
+    double *sums;                 /* of all parts */
+    real *mean, *factor, *offset; /* packed */
+    real *inverse, *slope, *offset_back;
 } batch;
 
 static batch batch_of(const fv_call *call, const real *dy) {
-    size_t values = fv_shape_count(call->out_shape), channels = (size_t)call->out_shape->channels;
+    size_t channels = (size_t)call->out_shape->channels;
     batch b = {.call = call,
                .dy = dy,
                .channels = call->out_shape->channels,
-               .values = values,
-               .rows = (size_t)call->samples * values / channels,
-               .unit_rows = unit_rows(call->out_shape, call->setting),
+               .rows = (size_t)call->samples * places_of(call->out_shape),
+               .part_rows = part_rows(call->out_shape, call->setting),
                .sums = (double *)(void *)call->shared};
-    b.units = (int)((b.rows + b.unit_rows - 1) / b.unit_rows);
+    b.parts = (int)((b.rows + b.part_rows - 1) / b.part_rows);
     b.count = (double)b.rows;
     b.mean = call->packed;
     b.factor = b.mean + channels;
     b.offset = b.factor + channels;
     b.inverse = b.offset + channels;
-    b.numbers[0] = (real *)(void *)(b.sums + (size_t)b.units * 2 * channels);
-    b.numbers[1] = b.numbers[0] + channels;
-    b.numbers[2] = b.numbers[1] + channels;
+    b.slope = b.inverse + channels;
+    b.offset_back = b.slope + channels;
     return b;
 }
 
-static void sum_unit(void *argument, int unit, int thread) {
-    (void)thread;
-    const batch *b = argument;
-    size_t first = (size_t)unit * b->unit_rows, at = first * (size_t)b->channels;
-    size_t rows = b->rows - first < b->unit_rows ? b->rows - first : b->unit_rows;
-    b->call->kernels->channel_sums(rows, b->channels, b->call->in[0] + at,
-                                   b->dy ? b->mean : b->call->in[0], b->dy ? b->dy + at : NULL,
-                                   b->sums + (size_t)unit * 2 * (size_t)b->channels);
+static size_t first_row(const batch *b, int part) {
+    return (size_t)part * b->part_rows;
 }
 
-static void sum_units(batch *b) {
-    size_t count = 2 * (size_t)b->channels;
-    fv_pool_run(b->call->pool, b->units, sum_unit, b);
-    for (int u = 1; u < b->units; u++)
-        for (size_t i = 0; i < count; i++)
-            b->sums[i] += b->sums[(size_t)u * count + i];
+static size_t rows_in(const batch *b, int part) {
+    size_t left = b->rows - first_row(b, part);
+    return left < b->part_rows ? left : b->part_rows;
+}
+
+static const real *first_values(const batch *b, int part) {
+    return b->call->in[0] + first_row(b, part) * (size_t)b->channels;
+}
+
+static double *sums_in(const batch *b, int part) {
+    const fv_call *call = b->call;
+    if (!by_sample(call->out_shape))
+        return b->sums + (size_t)(part + 1) * 2 * (size_t)b->channels;
+    unsigned char *end = call->kept + (size_t)(part + 1) * call->plan->kept;
+    return (double *)(void *)(end - sums_bytes(call->out_shape));
+}
+
+/* Of x and its square, or of dy and dy (x - mean). */
+static void sum_part(void *argument, int part, int thread) {
+    (void)thread;
+    const batch *b = argument;
+    const real *x = first_values(b, part);
+    const real *dy = b->dy ? b->dy + first_row(b, part) * (size_t)b->channels : NULL;
+    b->call->kernels->channel_sums(rows_in(b, part), b->channels, x, dy ? b->mean : x, dy,
+                                   sums_in(b, part));
+}
+
+/* Of samples that are parts: the others' sums are made when they are joined. */
+static void sum_samples(const fv_call *call, const real *dy) {
+    batch b = batch_of(call, dy);
+    for (int part = 0; part < b.parts && by_sample(call->out_shape); part++)
+        sum_part(&b, part, 0);
+}
+
+static void measure(const fv_call *call) {
+    sum_samples(call, NULL);
+}
+
+static void measure_back(const fv_call *call) {
+    fv_activation_backward(call, 0, call->samples);
+    sum_samples(call, call->out_gradient);
+}
+
+static void begin_join(batch *b) {
+    if (!by_sample(b->call->out_shape))
+        fv_pool_run(b->call->pool, b->parts, sum_part, b);
+    memset(b->sums, 0, sums_bytes(b->call->out_shape));
 }
 
 static real mixed(const fv_batch_norm_options *o, real old, double new) {
@@ -250,13 +311,12 @@ static real mixed(const fv_batch_norm_options *o, real old, double new) {
     return (real)(momentum * (double)old + (1 - momentum) * new);
 }
 
-/* Mean and deviation from the sums, and the next running ones. */
+/* Mean and deviation, and the next running ones. sums: mean, and variance x count. */
 static void turn(const batch *b) {
     const fv_batch_norm_options *o = b->call->options;
     weights w = weights_of(b->call);
     for (int c = 0; c < b->channels; c++) {
-        double lift = b->sums[c] / b->count, mean = (double)b->call->in[0][c] + lift;
-        double variance = b->sums[b->channels + c] / b->count - lift * lift;
+        double mean = b->sums[c], variance = b->sums[b->channels + c] / b->count;
         variance = variance < 0 ? 0 : variance;
         double inverse = 1 / sqrt(variance + fv_batch_norm_epsilon(o));
         b->mean[c] = (real)mean;
@@ -270,44 +330,45 @@ static void turn(const batch *b) {
     }
 }
 
-static void measure(const fv_call *call) {
+/* Means and variances of the parts to those of the whole (Chan et al. 1979). */
+static void join(const fv_call *call) {
     batch b = batch_of(call, NULL);
-    sum_units(&b);
+    begin_join(&b);
+    for (int part = 0; part < b.parts; part++) {
+        const double *sums = sums_in(&b, part), rows = (double)rows_in(&b, part);
+        const real *from = first_values(&b, part);
+        for (int c = 0; c < b.channels; c++)
+            b.sums[c] += (rows * (double)from[c] + sums[c]) / b.count;
+    }
+    for (int part = 0; part < b.parts; part++) {
+        const double *sums = sums_in(&b, part), rows = (double)rows_in(&b, part);
+        const real *from = first_values(&b, part);
+        for (int c = 0; c < b.channels; c++) {
+            double lift = sums[c] / rows, apart = (double)from[c] + lift - b.sums[c];
+            b.sums[b.channels + c] += sums[b.channels + c] - sums[c] * lift + rows * apart * apart;
+        }
+    }
     turn(&b);
 }
 
-static void activation_back_sample(void *argument, int sample, int thread) {
-    (void)thread;
-    const fv_call *call = argument;
-    fv_activation_backward(call, sample, 1);
-}
-
-/* The gradients of scale and bias. numbers: factor, slope, offset of fv_kernels.affine_back. */
-static void turn_back(const batch *b) {
-    weights w = weights_of(b->call);
-    bool first = b->call->first;
-    for (int c = 0; c < b->channels; c++) {
-        double sum = b->sums[c], product = b->sums[b->channels + c];
-        double inverse = (double)b->inverse[c];
-        double factor = w.scale ? inverse * (double)w.scale[c] : inverse;
+/* The gradients of scale and bias, and what spreads the output's gradient over x. */
+static void join_back(const fv_call *call) {
+    batch b = batch_of(call, call->out_gradient);
+    weights w = weights_of(call);
+    begin_join(&b);
+    for (int part = 0; part < b.parts; part++)
+        for (int i = 0; i < 2 * b.channels; i++)
+            b.sums[i] += sums_in(&b, part)[i];
+    for (int c = 0; c < b.channels; c++) {
+        double sum = b.sums[c], product = b.sums[b.channels + c];
+        double inverse = (double)b.inverse[c], factor = (double)b.factor[c];
         if (w.dscale)
-            w.dscale[c] = (real)(product * inverse) + (first ? 0 : w.dscale[c]);
+            w.dscale[c] = (real)(product * inverse) + (call->first ? 0 : w.dscale[c]);
         if (w.dbias)
-            w.dbias[c] = (real)sum + (first ? 0 : w.dbias[c]);
-        b->numbers[0][c] = (real)factor;
-        b->numbers[1][c] = (real)(factor * inverse * inverse * product / b->count);
-        b->numbers[2][c] = (real)(factor * sum / b->count);
+            w.dbias[c] = (real)sum + (call->first ? 0 : w.dbias[c]);
+        b.slope[c] = (real)(factor * inverse * inverse * product / b.count);
+        b.offset_back[c] = (real)(factor * sum / b.count);
     }
-}
-
-static void backward_sample(void *argument, int sample, int thread) {
-    (void)thread;
-    const batch *b = argument;
-    size_t at = (size_t)sample * b->values;
-    b->call->kernels->affine_back(b->values / (size_t)b->channels, b->channels, b->call->in[0] + at,
-                                  b->mean, b->dy + at,
-                                  &(fv_affine_back){b->numbers[0], b->numbers[1], b->numbers[2]},
-                                  b->call->in_gradient[0] + at);
 }
 
 static void backward(const fv_call *call) {
@@ -316,11 +377,10 @@ static void backward(const fv_call *call) {
         return;
     }
     batch b = batch_of(call, call->out_gradient);
-    fv_pool_run(call->pool, call->samples, activation_back_sample, (void *)(uintptr_t)call);
-    sum_units(&b);
-    turn_back(&b);
     if (call->in_gradient[0])
-        fv_pool_run(call->pool, call->samples, backward_sample, &b);
+        call->kernels->affine_back(b.rows, b.channels, call->in[0], b.mean, b.dy,
+                                   &(fv_affine_back){b.factor, b.slope, b.offset_back},
+                                   call->in_gradient[0]);
 }
 
 /* By the running statistics. */
@@ -353,5 +413,8 @@ const fv_layer_type fv_layer_batch_norm = {
     .affine = affine,
     .pack = pack,
     .measure = measure,
+    .join = join,
+    .measure_back = measure_back,
+    .join_back = join_back,
     .forward = forward,
     .backward = backward};

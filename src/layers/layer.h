@@ -190,8 +190,9 @@ typedef struct fv_layer_type {
     const fv_param *params; /* ended by a NULL key; NULL: none */
     int min_inputs, max_inputs;
     bool whole_batch;   /* runs over the batch with the pool; others go a few samples at a time */
-    bool mixes_samples; /* in training (unless frozen) measure() sees the batch before forward()
-                           does, a few samples at a time; backward() runs over the batch */
+    bool mixes_samples; /* in training (unless frozen) each pass is in three steps: measure() of a
+                           few samples at a time, join() over the batch, forward() of a few again;
+                           and measure_back(), join_back(), backward() alike */
     bool recomputes;    /* forward() may be called again before backward(), with the same inputs: it
                            costs little, and leaves the same output and notes */
     bool view;          /* output is the input's memory under another shape: no forward, backward */
@@ -214,7 +215,12 @@ typedef struct fv_layer_type {
     bool (*takes_feed)(const void *options, const fv_feeder *feeder, const fv_kernels *kernels);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
-    void (*measure)(const fv_call *call); /* of layers that mix samples; over the batch */
+    /* Of layers that mix samples. What measure() finds of a sample is in `kept`, what join() makes
+     * of all in `packed`; the weights' gradients are join_back()'s. */
+    void (*measure)(const fv_call *call);
+    void (*join)(const fv_call *call);
+    void (*measure_back)(const fv_call *call);
+    void (*join_back)(const fv_call *call);
     void (*forward)(const fv_call *call);
     void (*backward)(const fv_call *call); /* NULL for the input */
 } fv_layer_type;

@@ -201,9 +201,18 @@ static void recompute_node(const pass *p, const stand *at, int n) {
     p->runner->plan.net->nodes[n].type->forward(&call);
 }
 
+/* ---- Nodes that mix samples, see fv_layer_type.mixes_samples */
+
 static void measure_node(const pass *p, const stand *at, int n) {
     const fv_call call = make_call(p, at, n);
-    p->runner->plan.net->nodes[n].type->measure(&call);
+    const fv_layer_type *type = p->runner->plan.net->nodes[n].type;
+    (p->backward ? type->measure_back : type->measure)(&call);
+}
+
+static void join_node(const pass *p, const stand *at, int n) {
+    const fv_call call = make_call(p, at, n);
+    const fv_layer_type *type = p->runner->plan.net->nodes[n].type;
+    (p->backward ? type->join_back : type->join)(&call);
 }
 
 /* A layer that all threads work on counts for each of them. */
@@ -218,8 +227,13 @@ static void run_timed(const pass *p, const stand *at, int n, node_step *step) {
 
 static void run_node(const pass *p, const stand *at, int n) {
     const fv_node_plan *own = &p->runner->plan.nodes[n];
-    if (own->runs && !own->view && !own->feeds)
-        run_timed(p, at, n, p->backward ? backward_node : forward_node);
+    if (!own->runs || own->view || own->feeds)
+        return;
+    if (p->backward && own->spread_by)
+        run_timed(p, at, own->spread_by, backward_node);
+    run_timed(p, at, n, p->backward ? backward_node : forward_node);
+    if (!p->backward && own->measured_by)
+        run_timed(p, at, own->measured_by, measure_node);
 }
 
 /* ---- Segments
@@ -257,10 +271,11 @@ static void run_unit(void *argument, int unit, int thread) {
                     .ends = first + s->group >= end};
         if (p->backward)
             recompute(p, &at, false);
-        if (p->backward)
-            for (int n = s->last; n >= s->first + mixes; n--)
-                run_node(p, &at, n);
-        else
+        for (int n = s->last; p->backward && n >= s->first + mixes; n--)
+            run_node(p, &at, n);
+        if (p->backward && mixes)
+            run_timed(p, &at, s->first, measure_node);
+        if (!p->backward)
             for (int n = s->first; n <= s->last; n++)
                 run_node(p, &at, n);
     }
@@ -295,23 +310,37 @@ static bool runs_together(const pass *p) {
     return !plan->training && !p->segment->whole_batch && plan->threads > 1 && unit_count(p) == 1;
 }
 
-/* The first node's part of the whole batch. */
-static void run_over_batch(pass *p) {
+/* The node's step over the whole batch, with the pool. */
+static void run_over_batch(pass *p, int n, node_step *step) {
     const fv_segment *s = p->segment;
     const stand at = {.count = p->samples->count,
                       .begins = !p->backward || !p->samples->adds || (s->whole_batch && s->apart),
                       .ends = true};
     p->over_batch = true;
-    if (p->backward || s->whole_batch)
-        run_node(p, &at, s->first);
-    else
-        run_timed(p, &at, s->first, measure_node);
+    run_timed(p, &at, n, step);
     p->over_batch = false;
+}
+
+/* What a node that mixes samples does of each, where no other node has done it. */
+static void mix_sample(void *argument, int sample, int thread) {
+    const pass *p = argument;
+    const stand at = {.first = sample, .count = 1, .thread = thread};
+    run_timed(p, &at, p->segment->first, p->backward ? backward_node : measure_node);
+}
+
+static void run_mixing(pass *p) {
+    const fv_node_plan *own = &p->runner->plan.nodes[p->segment->first];
+    if (!p->backward && !own->behind)
+        fv_pool_run(p->runner->pool, p->samples->count, mix_sample, p);
+    run_over_batch(p, p->segment->first, join_node);
+    if (p->backward && !own->ahead)
+        fv_pool_run(p->runner->pool, p->samples->count, mix_sample, p);
 }
 
 static void run_segment(pass *p) {
     const fv_segment *s = p->segment;
-    bool mixes = p->runner->plan.nodes[s->first].mixes;
+    const fv_plan *plan = &p->runner->plan;
+    bool mixes = plan->nodes[s->first].mixes;
     p->together = runs_together(p);
     if (p->together) {
         run_unit(p, 0, 0);
@@ -319,15 +348,17 @@ static void run_segment(pass *p) {
     }
     if (p->backward && s->recomputes > 0)
         fv_pool_run(p->runner->pool, p->samples->count, recompute_sample, p);
-    if (s->whole_batch || (mixes && !p->backward))
-        run_over_batch(p);
-    if (!s->whole_batch)
+    if (mixes && !p->backward)
+        run_mixing(p);
+    if (s->whole_batch)
+        run_over_batch(p, s->first, p->backward ? backward_node : forward_node);
+    else
         fv_pool_run(p->runner->pool, unit_count(p), run_unit, p);
     if (p->backward && s->apart)
         fv_pool_run(p->runner->pool, (int)((s->weight_count + SUM_SLICE - 1) / SUM_SLICE),
                     sum_slice, p);
     if (mixes && p->backward)
-        run_over_batch(p);
+        run_mixing(p);
 }
 
 static bool learns(const fv_plan *plan, const fv_segment *s) {

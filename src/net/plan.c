@@ -2,6 +2,7 @@
  * counted in steps: packing is -1, forward of node n is n, the loss is N (the number of nodes),
  * backward of node n is 2N - n. See plan.h. */
 #include "net/plan.h"
+#include "net/beside.h"
 #include "net/feed.h"
 #include "net/fold.h"
 #include "net/layout.h"
@@ -190,6 +191,11 @@ static void extend_segment(const fv_plan *plan, life *l, int segment, bool backw
     extend(l, backward ? backward_time(plan, s->first) : s->last);
 }
 
+/* Of the node that makes the first input of n. */
+static int segment_before(const fv_plan *plan, int n) {
+    return plan->nodes[plan->nodes[plan->net->nodes[n].inputs[0]].root].segment;
+}
+
 /* Whether input i of node n lies in the memory of `root`, and n runs. */
 static bool reads(const fv_plan *plan, int n, int i, int root) {
     return plan->nodes[n].runs && plan->nodes[plan->net->nodes[n].inputs[i]].root == root;
@@ -213,6 +219,8 @@ static life output_life(const fv_plan *plan, int root) {
                 !own->recomputed.any) {
                 kept = true;
                 extend_segment(plan, &l, plan->nodes[n].segment, true);
+                if (plan->nodes[n].ahead)
+                    extend_segment(plan, &l, own->segment, true);
             }
             if (plan->nodes[n].recomputed.any && !own->recomputed.any) {
                 kept = true;
@@ -245,10 +253,14 @@ static life gradient_life(const fv_plan *plan, int root) {
     for (int n = root + 1; n < net->count; n++)
         for (int i = 0; i < net->nodes[n].input_count; i++)
             if (reads(plan, n, i, root)) {
+                read |= !plan->nodes[n].view;
+                if (plan->nodes[root].spread_by)
+                    continue; /* it writes right before the root's own backward */
                 extend(&l, backward_time(plan, n));
                 l.crosses |= plan->nodes[n].segment != plan->nodes[root].segment;
-                read |= !plan->nodes[n].view;
             }
+    if (plan->nodes[root].ahead)
+        extend_segment(plan, &l, segment_before(plan, root), true);
     if (!read || loss_of(plan, root)) { /* the loss writes it, or nobody: then zeros */
         extend(&l, net->count);
         l.crosses = true;
@@ -362,6 +374,8 @@ static void place_notes(placing *at, int node) {
     life kept = {.first = forward, .last = forward};
     extend_segment(plan, &kept, p->segment, false);
     extend_segment(plan, &kept, p->segment, true);
+    if (p->behind)
+        extend_segment(plan, &kept, segment_before(plan, node), false);
     fv_layout_add(&at->batch, layer->kept * (size_t)plan->batch, kept.first, kept.last, &p->kept);
     fv_layout_add(&at->batch, layer->packed, PACKING, 2 * plan->net->count + 1, &p->packed);
     fv_layout_add(&at->thread, layer->scratch, forward, forward, &p->scratch[0]);
@@ -606,6 +620,7 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     }
     choose_groups(plan);
     status = fv_find_recomputed(plan);
+    fv_find_beside(plan);
     if (!status)
         status = check_sizes(plan);
     if (!status)

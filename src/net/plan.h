@@ -32,7 +32,12 @@ typedef struct fv_node_plan {
     int fold;       /* the node that this one's weights take up; 0: none */
     int feeds;      /* the node that makes its output while it needs it (feed.c); 0: none */
     int fed_by;     /* ... and that node's own; 0: none */
-    bool mixes;     /* samples, in this plan: see fv_layer_type.mixes_samples */
+    bool mixes;     /* samples, in this plan: see fv_layer_type.mixes_samples. Where its input is
+                       made a few samples at a time and by node b, what it does of samples it does
+                       beside b, while they are in the cache: */
+    bool behind;    /* measure() right behind b's forward */
+    bool ahead;     /* backward() right ahead of b's */
+    int measured_by, spread_by; /* b's own: the node that does; 0: none */
     fv_shape shape; /* of its output */
     int64_t macs;
     fv_setting setting;
@@ -56,8 +61,8 @@ typedef struct fv_node_plan {
 } fv_node_plan;
 
 /* Consecutive nodes whose samples do not mix, or one whole-batch node. The first may be one that
- * mixes them: then the segment begins with what it measures of the batch, and ends in the backward
- * pass with its own, both of the whole batch. A unit is a few samples
+ * mixes them: then the segment begins with its join() over the batch, and ends in the backward pass
+ * with its join_back(). A unit is a few samples
  * that one thread takes through the whole segment, `group` at a time. Units depend on the batch
  * and the shapes, never on the threads; the weight gradients of each are summed apart and joined
  * in a fixed tree. */
