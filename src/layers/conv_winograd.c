@@ -282,16 +282,20 @@ real *fv_winograd_scratch(const fv_winograd_pass *p, int thread) {
     return p->w.whole_batch ? own : own + chunk_count(&p->w, p->call->setting);
 }
 
+fv_winograd_kernels fv_winograd_block(const fv_winograd *w, int channels, int filters,
+                                      fv_points points) {
+    return (fv_winograd_kernels){.channels = channels,
+                                 .filters = filters,
+                                 .cell = (ptrdiff_t)w->channels * w->filters,
+                                 .row = w->filters,
+                                 .step = points.step,
+                                 .points_row = points.row};
+}
+
 void fv_winograd_make_kernels(const fv_winograd_pass *p, int c, int count, int f, int columns,
                               fv_points to, real *points) {
-    ptrdiff_t filters = p->w.filters;
-    fv_winograd_kernels at = {.channels = count,
-                              .filters = columns,
-                              .cell = p->w.channels * filters,
-                              .row = filters,
-                              .step = to.step,
-                              .points_row = to.row};
-    p->w.form->weights(&at, p->call->weights[0] + c * filters + f, points);
+    fv_winograd_kernels at = fv_winograd_block(&p->w, count, columns, to);
+    p->w.form->weights(&at, p->call->weights[0] + (ptrdiff_t)c * p->w.filters + f, points);
 }
 
 /* Cells [0, size) from `start` on of an axis of the picture: those that it has, *at the first. */

@@ -67,6 +67,10 @@ void fv_winograd_transform_inputs(fv_winograd_pass *p, fv_pool *pool);
 fv_patch fv_winograd_patch(const fv_winograd *w, int t, int size, const int before[2],
                            const int picture[2], int channels, ptrdiff_t *at);
 
+/* Some channels and filters of the weights, and their points. */
+fv_winograd_kernels fv_winograd_block(const fv_winograd *w, int channels, int filters,
+                                      fv_points points);
+
 /* Kernels' points on the way. Filters [f, f + columns) and channels [c, c + count) of the weights.
  */
 void fv_winograd_make_kernels(const fv_winograd_pass *p, int c, int count, int f, int columns,

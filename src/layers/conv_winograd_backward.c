@@ -55,14 +55,9 @@ static void weight_product(const fv_winograd_pass *p, int e, int c, int rows, in
 
 static void weights_back(const fv_winograd_pass *p, int c, int count, int f, int columns,
                          fv_points points, const real *sums, bool add) {
-    ptrdiff_t filters = p->w.filters;
-    fv_winograd_kernels at = {.channels = count,
-                              .filters = columns,
-                              .cell = p->w.channels * filters,
-                              .row = filters,
-                              .step = points.step,
-                              .points_row = points.row};
-    p->w.form->weights_back(&at, sums, add, p->call->weight_gradients[0] + c * filters + f);
+    fv_winograd_kernels at = fv_winograd_block(&p->w, count, columns, points);
+    p->w.form->weights_back(&at, sums, add,
+                            p->call->weight_gradients[0] + (ptrdiff_t)c * p->w.filters + f);
 }
 
 /* Over the batch, a block of channels x two panels of filters, all points, and at once back to the
