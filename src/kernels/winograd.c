@@ -125,43 +125,41 @@ FV_INLINE void multiply_gt5(vec *o, const vec *i) /* G', 6 to 5 */
 
 typedef void transform_1d(vec *output, const vec *input);
 
-/* out[to][to] = T in[from][from] T' */
-FV_INLINE void transform_2d(transform_1d *transform, const int from, const int to, vec out[N][N],
-                            vec in[N][N]) {
+/* Squares of vectors in memory, `row` and `column` values apart. */
+typedef struct square {
+    real *first;
+    ptrdiff_t row, column;
+} square;
+
+/* out[to][to] = (add: +=) T in[from][from] T'. Each value is loaded when it is needed and stored
+ * when it is known: 36 vectors are more than there are registers. */
+FV_INLINE void transform_2d(transform_1d *transform, const int from, const int to, square in,
+                            square out, const bool add) {
     vec half[N][N];
     FV_UNROLL
     for (int j = 0; j < from; j++) {
+        const real *p = in.first + j * in.column;
         vec column[N], result[N];
         FV_UNROLL
-        for (int i = 0; i < from; i++)
-            column[i] = in[i][j];
+        for (int i = 0; i < from; i++, p += in.row)
+            column[i] = load(p);
         transform(result, column);
         FV_UNROLL
         for (int i = 0; i < to; i++)
             half[i][j] = result[i];
     }
     FV_UNROLL
-    for (int i = 0; i < to; i++)
-        transform(out[i], half[i]);
-}
-
-/* size x size values, `row` and `pixel` apart. */
-FV_INLINE void load_square(vec square[N][N], const int size, const real *x, ptrdiff_t row,
-                           ptrdiff_t pixel) {
-    FV_UNROLL
-    for (int i = 0; i < size; i++)
+    for (int i = 0; i < to; i++) {
+        real *p = out.first + i * out.row;
+        vec result[N];
+        transform(result, half[i]);
         FV_UNROLL
-    for (int j = 0; j < size; j++)
-        square[i][j] = load(x + i * row + j * pixel);
-}
-
-FV_INLINE void store_square(vec square[N][N], const int size, real *x, ptrdiff_t row,
-                            ptrdiff_t pixel) {
-    FV_UNROLL
-    for (int i = 0; i < size; i++)
-        FV_UNROLL
-    for (int j = 0; j < size; j++)
-        store(x + i * row + j * pixel, square[i][j]);
+        for (int j = 0; j < to; j++, p += out.column) {
+            if (add)
+                result[j] += load(p);
+            store(p, result[j]);
+        }
+    }
 }
 
 FV_INLINE bool is_whole(const fv_patch *at, const int size) {
@@ -169,26 +167,38 @@ FV_INLINE bool is_whole(const fv_patch *at, const int size) {
            at->end_column == size;
 }
 
+/* A square of its own. */
+FV_INLINE square local(vec cells[N][N]) {
+    return (square){(real *)cells, N * VL, VL};
+}
+
+/* Point e of a square is `step` values behind point e - 1. */
+FV_INLINE square points_at(const real *first, ptrdiff_t step) {
+    return (square){(real *)(uintptr_t)first, N * step, step};
+}
+
 /* The patch's cells in the picture; the others stay as they are. */
-static void load_some_cells(vec square[N][N], const fv_patch *at, const real *x) {
+static void load_some_cells(vec cells[N][N], const fv_patch *at, const real *x) {
     for (int i = at->first_row; i < at->end_row; i++)
         for (int j = at->first_column; j < at->end_column; j++)
-            square[i][j] =
+            cells[i][j] =
                 load(x + (i - at->first_row) * at->row + (j - at->first_column) * at->pixel);
 }
 
 /* Pictures to points: v = T x T' of a patch of size x size. */
 FV_INLINE void to_points(transform_1d *transform, const int size, const fv_patch *at, const real *x,
                          real *v, ptrdiff_t step) {
-    vec square[N][N] = {0}, points[N][N];
+    vec cells[N][N];
     bool whole = is_whole(at, size);
+    if (!whole)
+        memset(cells, 0, sizeof cells);
     for (int c = 0; c < at->channels; c += VL) {
-        if (whole)
-            load_square(square, size, x + c, at->row, at->pixel);
-        else
-            load_some_cells(square, at, x + c);
-        transform_2d(transform, size, N, points, square);
-        store_square(points, N, v + c, N * step, step);
+        square from = {(real *)(uintptr_t)x + c, at->row, at->pixel};
+        if (!whole) {
+            load_some_cells(cells, at, x + c);
+            from = local(cells);
+        }
+        transform_2d(transform, size, N, from, points_at(v + c, step), false);
     }
 }
 
@@ -199,28 +209,34 @@ void FV_LOCAL(winograd_input)(const fv_patch *at, const real *x, real *v, ptrdif
     to_points(multiply_bt, N, at, x, v, step);
 }
 
+static void add_some_cells(vec cells[N][N], const fv_patch *at, real *dx) {
+    for (int i = at->first_row; i < at->end_row; i++)
+        for (int j = at->first_column; j < at->end_column; j++) {
+            real *p = dx + (i - at->first_row) * at->row + (j - at->first_column) * at->pixel;
+            store(p, load(p) + cells[i][j]);
+        }
+}
+
 void FV_LOCAL(winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t step, real *dx) {
-    for (int c = 0; c < at->channels; c += VL) {
-        vec points[N][N], patch[N][N];
-        load_square(points, N, v + c, N * step, step);
-        transform_2d(multiply_b, N, N, patch, points);
-        for (int i = at->first_row; i < at->end_row; i++)
-            for (int j = at->first_column; j < at->end_column; j++) {
-                real *p =
-                    dx + (i - at->first_row) * at->row + (j - at->first_column) * at->pixel + c;
-                store(p, load(p) + patch[i][j]);
-            }
-    }
+    vec cells[N][N];
+    bool whole = is_whole(at, N);
+    for (int c = 0; c < at->channels; c += VL)
+        if (whole) {
+            square to = {dx + c, at->row, at->pixel};
+            transform_2d(multiply_b, N, N, points_at(v + c, step), to, true);
+        } else {
+            transform_2d(multiply_b, N, N, points_at(v + c, step), local(cells), false);
+            add_some_cells(cells, at, dx + c);
+        }
 }
 
 FV_INLINE void output(transform_1d *transform, const int size, const fv_patch *at, const real *m,
                       ptrdiff_t step, const real *bias, bool relu, real *y) {
     for (int f = 0; f < at->channels; f += VL) {
-        vec points[N][N], tile[N][N], offset = {0};
+        vec tile[N][N], offset = {0};
         if (bias)
             offset = load(bias + f);
-        load_square(points, N, m + f, N * step, step);
-        transform_2d(transform, N, size, tile, points);
+        transform_2d(transform, N, size, points_at(m + f, step), local(tile), false);
         for (int i = 0; i < at->end_row; i++)
             for (int j = 0; j < at->end_column; j++) {
                 vec value = tile[i][j] + offset;
@@ -233,10 +249,10 @@ FV_INLINE void weights(transform_1d *transform, const int size, const fv_winogra
                        const real *w, real *u) {
     for (int c = 0; c < at->channels; c++)
         for (int f = 0; f < at->filters; f += VL) {
-            vec kernel[N][N], points[N][N];
-            load_square(kernel, size, w + c * at->row + f, size * at->cell, at->cell);
-            transform_2d(transform, size, N, points, kernel);
-            store_square(points, N, u + c * at->points_row + f, N * at->step, at->step);
+            const real *kernel = w + c * at->row + f;
+            transform_2d(transform, size, N,
+                         (square){(real *)(uintptr_t)kernel, size * at->cell, at->cell},
+                         points_at(u + c * at->points_row + f, at->step), false);
         }
 }
 
@@ -244,19 +260,9 @@ FV_INLINE void weights_back(transform_1d *transform, const int size, const fv_wi
                             const real *u, bool add, real *dw) {
     for (int c = 0; c < at->channels; c++)
         for (int f = 0; f < at->filters; f += VL) {
-            vec points[N][N], kernel[N][N];
-            load_square(points, N, u + c * at->points_row + f, N * at->step, at->step);
-            transform_2d(transform, N, size, kernel, points);
-            real *p = dw + c * at->row + f;
-            FV_UNROLL
-            for (int i = 0; i < size; i++)
-                FV_UNROLL
-            for (int j = 0; j < size; j++) {
-                real *cell = p + (i * size + j) * at->cell;
-                if (add)
-                    kernel[i][j] += load(cell);
-                store(cell, kernel[i][j]);
-            }
+            square from = points_at(u + c * at->points_row + f, at->step);
+            square to = {dw + c * at->row + f, size * at->cell, at->cell};
+            transform_2d(transform, N, size, from, to, add);
         }
 }
 
