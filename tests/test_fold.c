@@ -411,8 +411,8 @@ static void outputs_of_sums(void **state) {
         const char *name;
         int carried;
     } asked[] = {{"c", 0}, {"c.pre", 0}, {"b", 0}, {"a.pre", 0}, {"a", 1}, {"x", 1}, {"x.pre", 1}};
-    fv_net *net = parse("input 6x6x3\nx: conv 4 3x3 relu\nc: conv 4 1x1\nb: batch_norm\n"
-                        "a: add relu from=b,x\nconv 2 1x1\n");
+    fv_net *net = parse("input 6x6x3\nx: conv 4 3x3 relu\nconv 7 1x1\nc: conv 4 1x1\n"
+                        "b: batch_norm\na: add relu from=b,x\nconv 2 1x1\n");
     set_weights(net);
     const char *all[MOST_LAYERS + 1];
     float input[6 * 6 * 3];
