@@ -533,7 +533,7 @@ const char *fv_runner_algorithm(const fv_runner *runner, int node) {
         return "";
     const fv_node_plan *p = &runner->plan.nodes[node];
     return p->folded        ? "folded"
-           : p->summed_by   ? "in the convolution"
+           : p->summed_by   ? "in the conv"
            : p->feeds       ? "in the next"
            : p->view        ? "view"
            : p->layer.words ? p->layer.words
