@@ -1,6 +1,6 @@
-/* Batch norm that the weights before it take up at inference, and convolutions that the layer
- * behind carries out: the same outputs as without, from memory and from a file; and where it must
- * not be. */
+/* Batch norm that the weights before it take up at inference, convolutions that the layer behind
+ * carries out, and sums that the convolution before them does: the same outputs as without, from
+ * memory and from a file; and where it must not be. */
 #include "files.h"
 #include <fovea.h>
 #include <math.h>
@@ -13,7 +13,17 @@
 
 #include <cmocka.h>
 
-enum { BATCH = 3, MOST_LAYERS = 16 };
+enum { MOST_LAYERS = 16 };
+
+typedef struct setting {
+    int batch, threads;
+    bool exact;
+} setting;
+
+static const setting usual = {3, 2, false};
+static const setting settings[] = {
+    {3, 2, false}, {3, 2, true}, {3, 1, false}, {1, 1, false}, {1, 2, false}};
+enum { SETTINGS = sizeof settings / sizeof settings[0] };
 
 static fv_net *parse(const char *text) {
     fv_net *net = fv_net_parse(text, "test.net");
@@ -50,22 +60,25 @@ static const char *counted = "batch_norm"; /* layers of this type, in *folded */
 
 /* The main output of a run that keeps these outputs (NULL: the net's); *folded: how many of the
  * layers counted took no time. The caller frees it. */
-static float *run(const fv_net *net, const char *const *outputs, bool exact, size_t *count,
+static float *run(const fv_net *net, const char *const *outputs, setting at, size_t *count,
                   int *folded) {
     fv_shape in = fv_input_shape(net), out;
-    fv_session *session = fv_session_new(
-        net,
-        &(fv_session_options){
-            .batch = BATCH, .threads = 2, .exact = exact, .outputs = outputs, .profile = true});
+    fv_session *session = fv_session_new(net, &(fv_session_options){.batch = at.batch,
+                                                                    .threads = at.threads,
+                                                                    .exact = at.exact,
+                                                                    .outputs = outputs,
+                                                                    .profile = true});
     if (!session)
         fail_msg("%s", fv_error_message());
-    float *x = calloc(BATCH * fv_shape_count(&in), sizeof *x);
+    size_t values = (size_t)at.batch * fv_shape_count(&in);
+    float *x = calloc(values, sizeof *x);
     assert_non_null(x);
-    for (size_t i = 0; i < BATCH * fv_shape_count(&in); i++)
+    for (size_t i = 0; i < values; i++)
         x[i] = sinf((float)i);
-    assert_int_equal(fv_session_run(session, x, BATCH), FV_OK);
+    for (int again = 0; again < 2; again++) /* the first leaves its traces in memory */
+        assert_int_equal(fv_session_run(session, x, at.batch), FV_OK);
     const float *y = fv_session_output(session, NULL, &out);
-    *count = BATCH * fv_shape_count(&out);
+    *count = (size_t)at.batch * fv_shape_count(&out);
     float *copy = malloc(*count * sizeof *copy);
     assert_non_null(copy);
     memcpy(copy, y, *count * sizeof *copy);
@@ -95,16 +108,16 @@ static void all_layers(const fv_net *net, const char *names[MOST_LAYERS + 1]) {
 static void compare(const fv_net *net, const char *text, int wanted) {
     const char *names[MOST_LAYERS + 1];
     all_layers(net, names);
-    for (int exact = 0; exact < 2; exact++) {
+    for (int i = 0; i < SETTINGS; i++) {
         size_t count, plain_count;
         int folded, none;
-        float *y = run(net, NULL, exact, &count, &folded);
-        float *plain = run(net, names, exact, &plain_count, &none);
+        float *y = run(net, NULL, settings[i], &count, &folded);
+        float *plain = run(net, names, settings[i], &plain_count, &none);
         double most = 0, worst = 0;
         assert_int_equal(count, plain_count);
-        for (size_t i = 0; i < count; i++) {
-            most = fmax(most, fabs((double)plain[i]));
-            worst = fmax(worst, fabs((double)y[i] - (double)plain[i]));
+        for (size_t k = 0; k < count; k++) {
+            most = fmax(most, fabs((double)plain[k]));
+            worst = fmax(worst, fabs((double)y[k] - (double)plain[k]));
         }
         if (!(worst <= 2e-5 * most) || most == 0 || folded != wanted || none != 0)
             fail_msg("worst %g of %g, folded %d (%d with all outputs kept), expected %d:\n%s",
@@ -199,6 +212,137 @@ static void layers_that_must_not_be(void **state) {
     counted = "batch_norm";
 }
 
+/* The names of all layers of the type counted, before their activation. The caller frees them. */
+static void before_activation(const fv_net *net, char *names[MOST_LAYERS + 1]) {
+    int count = 0;
+    for (int i = 0; i < fv_layer_count(net); i++) {
+        fv_layer_info info;
+        assert_int_equal(fv_layer_describe(net, i, &info), FV_OK);
+        if (strcmp(info.type, counted) != 0)
+            continue;
+        assert_true(count < MOST_LAYERS);
+        size_t size = strlen(info.name) + 5;
+        names[count] = malloc(size);
+        assert_non_null(names[count]);
+        snprintf(names[count++], size, "%s.pre", info.name);
+    }
+    names[count] = NULL;
+}
+
+/* A sum that its convolution carries out has the bits of one that is a pass of its own. */
+static void check_sum(const char *text, int wanted) {
+    char *names[MOST_LAYERS + 1];
+    counted = "add";
+    check(text, wanted);
+    fv_net *net = parse(text);
+    set_weights(net);
+    before_activation(net, names);
+    for (int i = 0; i < SETTINGS; i++) {
+        size_t count, apart_count;
+        int carried, none;
+        float *y = run(net, NULL, settings[i], &count, &carried);
+        float *apart = run(net, (const char *const *)names, settings[i], &apart_count, &none);
+        assert_int_equal(count, apart_count);
+        assert_int_equal(carried, wanted);
+        assert_int_equal(none, 0);
+        if (memcmp(y, apart, count * sizeof *y) != 0)
+            fail_msg("other bits with batch %d, threads %d:\n%s", settings[i].batch,
+                     settings[i].threads, text);
+        free(y);
+        free(apart);
+    }
+    for (int i = 0; names[i]; i++)
+        free(names[i]);
+    fv_net_free(net);
+    counted = "batch_norm";
+}
+
+static void sums_that_a_convolution_carries_out(void **state) {
+    (void)state;
+    check_sum("input 9x8x5\nconv 5 1x1\nadd relu from=conv1,input1\n", 1);
+    check_sum("input 9x8x5\nconv 5 3x3 padding=same\nadd from=input1,conv1\n", 1);
+    check_sum("input 9x8x3\nx: conv 17 3x3 relu\nconv 17 3x3 padding=same bias=false\n"
+              "b: batch_norm\nadd relu6 from=b,x\n",
+              1);
+    check_sum("input 14x11x3\nx: conv 24 3x3 relu\nconv 24 3x3 padding=same bias=false\n"
+              "b: batch_norm\nadd relu from=x,b\nconv 7 3x3\n",
+              1);
+    check_sum("input 13x13x16\nx: conv 64 1x1\nconv 16 1x1 relu\nc: conv 64 3x3 padding=same\n"
+              "add relu6 from=c,x\n",
+              1);
+    check_sum("input 12x9x16\nc: conv 24 5x5 padding=same\nx: conv 24 1x1 from=input1\n"
+              "d: conv 24 5x5 padding=same from=c\nadd relu from=d,x\n",
+              1);
+    check_sum("input 9x8x3\nconv 5 3x3\nc: conv 20 1x1\nb: batch_norm\n" /* both are one's */
+              "d: conv 20 3x3 from=input1\ne: batch_norm\nadd silu from=b,e\n",
+              1);
+    check_sum("input 9x8x6\nx: conv 6 1x1 relu\nc: conv 6 3x3 groups=2 pad=1\n"
+              "add leaky_relu from=c,x\n",
+              1);
+    check_sum("input 9x8x6\nx: conv 6 1x1\nconv 4 1x1\nc: conv 6 1x1 table=0+1,1,2,3,2,0-3\n"
+              "add softmax from=c,x\n",
+              1);
+    check_sum("input 33x17\nx: conv 17 3\nc: conv 17 3 padding=same\nadd tanh from=c,x\n", 1);
+    check_sum("input 5x6x7x3\nx: conv 9 2x2x2\nc: conv 9 3x3x3 padding=same\nadd relu from=x,c\n",
+              1);
+    check_sum("input 9x8x5\nx: conv 6 1x1\nconv 6 1x1 bias=false\nbatch_norm\nd: dropout 0.5\n"
+              "add relu from=d,x\n",
+              1);
+    check_sum("input 9x8x5\nconv 6 1x1\nmaxpool 2 stride=1\nx: dropout 0.5\n"
+              "c: conv 6 3x3 padding=same\nadd relu from=x,c\nflatten\ndense 3\n",
+              1);
+}
+
+/* The sum lies in the other input's memory only where that is not needed any more. */
+static void sums_and_memory(void **state) {
+    (void)state;
+    static const char block[] = "input 11x9x16\nx: conv 16 1x1 relu\nconv 16 3x3 pad=1 relu\n"
+                                "c: conv 16 3x3 pad=1\na: add relu from=c,x\n";
+    static const struct {
+        const char *rest;
+        int sums;
+    } rests[] = {
+        {"", 1},
+        {"conv 5 3x3 relu\nd: conv 16 1x1 pad=1\nadd relu from=d,a\n", 2},
+        {"conv 5 3x3\nd: conv 16 1x1 pad=1\ne: add from=d,a\nf: conv 16 1x1\n"
+         "add relu from=f,e\n",
+         3},
+        {"multiply from=a,x\n", 1},
+        {"f: flatten from=x\ng: dense 4\nflatten from=a\nh: dense 4\nmultiply from=h,g\n", 1},
+        {"d: dropout 0.5 from=x\nmaximum from=a,d\n", 1},
+        {"d: conv 16 1x1\nadd from=d,x\n", 2},
+        {"d: conv 16 1x1 from=x\ne: add from=d,a\nmultiply from=e,a\n", 2},
+        {"d: conv 16 1x1 from=x\ne: add from=d,x\nmultiply from=e,a\n", 2},
+        {"conv 37 1x1\ndepthwise_conv 3x3\n", 1},
+        {"flatten\ndense 7\n", 1}};
+    for (size_t i = 0; i < sizeof rests / sizeof rests[0]; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s%s", block, rests[i].rest);
+        check_sum(text, rests[i].sums);
+    }
+}
+
+static void sums_that_stay(void **state) {
+    (void)state;
+    check_sum("input 9x8x4\nc: conv 4 1x1\nadd from=c,c\n", 0);               /* with itself */
+    check_sum("input 9x8x4\nc: conv 4 1x1\nx: maxpool 1\nadd from=c,x\n", 0); /* two readers */
+    check_sum("input 9x8x4\nconv 4 1x1\nb: batch_norm\nx: maxpool 1\nadd from=b,x\n", 0);
+    check_sum("input 9x8x4\nconv 4 1x1\nd: dropout 0.5\nadd from=d,input1\nadd from=d,add1\n", 0);
+    check_sum("input 9x8x4\nc: conv 4 1x1\nadd from=c,input1,input1\n", 0);
+    check_sum("input 9x8x4\nx: global_avgpool\nc: conv 4 3x3 from=input1\nadd from=c,x\n", 0);
+    check_sum("input 9x8x4\nc: conv 4 9x8\nadd from=c,input1\n", 0); /* one place of its own */
+    check_sum("input 9x8x4\nc: conv 4 1x1\nx: maxpool 1 from=input1\nadd from=c,x\n", 0);
+    check_sum("input 9x8x4\nc: conv 4 1x1 relu\nadd from=c,input1\n", 0);
+    check_sum("input 9x8x4\nconv 4 1x1\nb: batch_norm relu\nadd from=b,input1\n", 0);
+    check_sum("input 9x8x4\nc: depthwise_conv 3x3 pad=1\nadd from=c,input1\n", 0);
+    check_sum("input 9x8x4\nc: conv 4 3x3 pad=1 groups=4\nadd from=c,input1\n", 0);
+    check_sum("input 9x8x4\nc: avgpool 1\nadd from=c,input1\n", 0);
+    check_sum("input 7\nc: dense 7\nadd from=c,input1\n", 0);
+    counted = "multiply";
+    check("input 9x8x4\nc: conv 4 1x1\nmultiply from=c,input1\n", 0);
+    counted = "batch_norm";
+}
+
 /* One sample, which the threads share. */
 static void the_same_bits(void **state) {
     (void)state;
@@ -241,10 +385,10 @@ static void outputs_that_are_asked_for(void **state) {
         int folded;
         const char *names[] = {asked[ask], NULL}, *all[MOST_LAYERS + 1];
         fv_shape shape;
-        float *y = run(net, names, false, &count, &folded);
+        float *y = run(net, names, usual, &count, &folded);
         assert_int_equal(folded, ask == 2);
         all_layers(net, all);
-        float *plain = run(net, all, false, &plain_count, &folded);
+        float *plain = run(net, all, usual, &plain_count, &folded);
         for (size_t i = 0; i < count; i++)
             assert_true(fabsf(y[i] - plain[i]) <= 1e-5F * (1 + fabsf(plain[i])));
         free(y);
@@ -257,6 +401,50 @@ static void outputs_that_are_asked_for(void **state) {
             assert_null(fv_session_output(session, "b.pre", &shape));
         fv_session_free(session);
     }
+    fv_net_free(net);
+}
+
+/* The same of a sum and what comes before it; what it adds may be asked for. */
+static void outputs_of_sums(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int carried;
+    } asked[] = {{"c", 0}, {"c.pre", 0}, {"b", 0}, {"a.pre", 0}, {"a", 1}, {"x", 1}, {"x.pre", 1}};
+    fv_net *net = parse("input 6x6x3\nx: conv 4 3x3 relu\nconv 7 1x1\nc: conv 4 1x1\n"
+                        "b: batch_norm\na: add relu from=b,x\nconv 2 1x1\n");
+    set_weights(net);
+    const char *all[MOST_LAYERS + 1];
+    float input[6 * 6 * 3];
+    for (int i = 0; i < 6 * 6 * 3; i++)
+        input[i] = cosf((float)i);
+    all_layers(net, all);
+    fv_session *plain = fv_session_new(net, &(fv_session_options){.outputs = all});
+    assert_non_null(plain);
+    assert_int_equal(fv_session_run(plain, input, 1), FV_OK);
+    counted = "add";
+    for (size_t ask = 0; ask < sizeof asked / sizeof asked[0]; ask++) {
+        size_t count;
+        int carried;
+        fv_shape shape;
+        const char *names[] = {asked[ask].name, NULL};
+        free(run(net, names, usual, &count, &carried));
+        assert_int_equal(carried, asked[ask].carried);
+        fv_session *session = fv_session_new(net, &(fv_session_options){.outputs = names});
+        assert_non_null(session);
+        assert_int_equal(fv_session_run(session, input, 1), FV_OK);
+        const float *y = fv_session_output(session, names[0], &shape);
+        assert_non_null(y);
+        const float *wanted = fv_session_output(plain, names[0], &shape);
+        for (size_t i = 0; wanted && i < fv_shape_count(&shape); i++)
+            assert_true(fabsf(y[i] - wanted[i]) <= 1e-5F * (1 + fabsf(wanted[i])));
+        assert_true(wanted || strstr(names[0], ".pre"));
+        if (strcmp(names[0], "a") == 0)
+            assert_null(fv_session_output(session, "a.pre", &shape));
+        fv_session_free(session);
+    }
+    counted = "batch_norm";
+    fv_session_free(plain);
     fv_net_free(net);
 }
 
@@ -283,8 +471,8 @@ static void training_goes_on(void **state) {
     int folded;
     const char *all[MOST_LAYERS + 1];
     all_layers(net, all);
-    float *y = run(net, NULL, false, &count, &folded),
-          *plain = run(net, all, false, &plain_count, &(int){0});
+    float *y = run(net, NULL, usual, &count, &folded),
+          *plain = run(net, all, usual, &plain_count, &(int){0});
     assert_int_equal(folded, 1);
     for (size_t i = 0; i < count; i++)
         assert_true(fabsf(y[i] - plain[i]) <= 1e-4F * (1 + fabsf(plain[i])));
@@ -295,10 +483,17 @@ static void training_goes_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_that_take_it_up), cmocka_unit_test(layers_that_must_not),
-        cmocka_unit_test(layers_that_are_fed),    cmocka_unit_test(layers_that_must_not_be),
-        cmocka_unit_test(the_same_bits),          cmocka_unit_test(outputs_that_are_asked_for),
+        cmocka_unit_test(layers_that_take_it_up),
+        cmocka_unit_test(layers_that_must_not),
+        cmocka_unit_test(layers_that_are_fed),
+        cmocka_unit_test(layers_that_must_not_be),
+        cmocka_unit_test(the_same_bits),
+        cmocka_unit_test(outputs_that_are_asked_for),
         cmocka_unit_test(training_goes_on),
+        cmocka_unit_test(sums_that_a_convolution_carries_out),
+        cmocka_unit_test(sums_and_memory),
+        cmocka_unit_test(sums_that_stay),
+        cmocka_unit_test(outputs_of_sums),
     };
     return cmocka_run_group_tests(tests, make_test_folder, remove_test_folder);
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+enum { NO_ADDEND, OWN_ADDEND, C_ADDEND };
 enum { MOST_TERMS = 9, MOST_DEPTH = 40, MOST_ROWS = 29, MOST_COLUMNS = 32 };
 
 static const fv_kernels *tables[MOST_TABLES];
@@ -21,7 +22,7 @@ static int table_count;
 typedef struct product_case {
     fv_product p;
     ptrdiff_t a_offset[MOST_TERMS], b_offset[MOST_TERMS];
-    guarded a, b, c, bias;
+    guarded a, b, c, bias, addend;
     double wanted[MOST_ROWS * MOST_COLUMNS], sizes[MOST_ROWS * MOST_COLUMNS];
 } product_case;
 
@@ -69,7 +70,15 @@ static void fill(numbers *n, bool integers, size_t count, real *x) {
         numbers_floats(n, count, x);
 }
 
-static void make_case(product_case *x, numbers *n, const fv_kernels *kernels, bool integers) {
+/* C's rows filled, the gaps between them left as they are. */
+static void fill_rows(numbers *n, bool integers, const fv_product *p, real *rows) {
+    for (int i = 0; i < p->rows; i++)
+        fill(n, integers, (size_t)p->columns, rows + i * p->c_row);
+}
+
+/* addend: one of the words above. */
+static void make_case(product_case *x, numbers *n, const fv_kernels *kernels, bool integers,
+                      int addend) {
     fv_product *p = &x->p;
     choose_strides(n, p, kernels->vector);
     size_t a = span(p->a_row, p->rows, p->a_column, p->depth);
@@ -82,6 +91,7 @@ static void make_case(product_case *x, numbers *n, const fv_kernels *kernels, bo
     x->b = guard_new_readable(b * terms * sizeof(real), slack);
     x->c = guard_new(span(p->c_row, p->rows, 1, p->columns) * sizeof(real));
     x->bias = guard_new_readable((size_t)p->columns * sizeof(real), slack);
+    x->addend = guard_new(span(p->c_row, p->rows, 1, p->columns) * sizeof(real));
     fill(n, integers, a * terms, reals(&x->a));
     fill(n, integers, b * terms, reals(&x->b));
     fill(n, integers, (size_t)p->columns, reals(&x->bias));
@@ -91,8 +101,11 @@ static void make_case(product_case *x, numbers *n, const fv_kernels *kernels, bo
     p->a_offset = x->a_offset;
     p->b_offset = x->b_offset;
     /* What C holds counts only when it is added to; else it stays NaN until it is written. */
-    for (int i = 0; p->add && i < p->rows; i++)
-        fill(n, integers, (size_t)p->columns, p->c + i * p->c_row);
+    if (p->add || addend == C_ADDEND)
+        fill_rows(n, integers, p, p->c);
+    fill_rows(n, integers, p, reals(&x->addend));
+    if (addend)
+        p->addend = addend == C_ADDEND ? p->c : reals(&x->addend);
     p->bias = p->bias ? reals(&x->bias) : NULL;
 }
 
@@ -101,10 +114,12 @@ static void free_case(product_case *x) {
     guard_check(&x->b, "B");
     guard_check(&x->c, "C");
     guard_check(&x->bias, "bias");
+    guard_check(&x->addend, "addend");
     guard_free(&x->a);
     guard_free(&x->b);
     guard_free(&x->c);
     guard_free(&x->bias);
+    guard_free(&x->addend);
 }
 
 /* The sum of kernels.h, before relu, and that of absolute values. */
@@ -125,8 +140,9 @@ static void reference_product(product_case *x) {
                     sum += product;
                     size += fabs(product);
                 }
-            x->wanted[i * p->columns + j] = sum;
-            x->sizes[i * p->columns + j] = size;
+            double addend = p->addend ? (double)p->addend[i * p->c_row + j] : 0;
+            x->wanted[i * p->columns + j] = sum + addend;
+            x->sizes[i * p->columns + j] = size + fabs(addend);
         }
 }
 
@@ -134,7 +150,7 @@ static void reference_product(product_case *x) {
  * the rows of C must not be touched. */
 static void check_case(product_case *x, bool integers) {
     const fv_product *p = &x->p;
-    double terms = (double)p->terms * p->depth + 1;
+    double terms = (double)p->terms * p->depth + 2;
     for (int i = 0; i < p->rows; i++) {
         const real *row = p->c + i * p->c_row;
         for (int j = 0; j < p->columns; j++) {
@@ -155,12 +171,16 @@ static void check_case(product_case *x, bool integers) {
 }
 
 static void describe_case(const fv_kernels *kernels, const fv_product *p) {
-    describe("product %s, %d x %d, depth %d, %d terms, A by %td and %td, B by %td, C by %td%s%s%s",
-             kernels->name, p->rows, p->columns, p->depth, p->terms, p->a_row, p->a_column,
-             p->b_row, p->c_row, p->bias ? ", bias" : "", p->add ? ", add" : "",
-             !p->relu       ? ""
-             : p->most != 0 ? ", relu to 2"
-                            : ", relu");
+    describe(
+        "product %s, %d x %d, depth %d, %d terms, A by %td and %td, B by %td, C by %td%s%s%s%s",
+        kernels->name, p->rows, p->columns, p->depth, p->terms, p->a_row, p->a_column, p->b_row,
+        p->c_row, p->bias ? ", bias" : "", p->add ? ", add" : "",
+        !p->addend          ? ""
+        : p->addend == p->c ? ", C added again"
+                            : ", addend",
+        !p->relu       ? ""
+        : p->most != 0 ? ", relu to 2"
+                       : ", relu");
 }
 
 /* One choice of rows, columns, depth and terms; strides and epilogue follow from its number. */
@@ -168,13 +188,13 @@ static void run_case(const fv_kernels *kernels, numbers *n, const fv_product *si
     static product_case x;
     static const real yes = 0;
     bool integers = numbers_below(n, 4) != 0;
-    int epilogue = numbers_below(n, 6);
+    int epilogue = numbers_below(n, 6), addend = numbers_below(n, 4) % 3; /* none: half of them */
     x = (product_case){.p = *size};
     x.p.relu = epilogue % 2;
     x.p.most = numbers_below(n, 2) ? 2 : 0; /* without relu it bounds nothing */
     x.p.add = epilogue / 2 == 1;
     x.p.bias = epilogue / 2 == 2 ? &yes : NULL;
-    make_case(&x, n, kernels, integers);
+    make_case(&x, n, kernels, integers, addend);
     describe_case(kernels, &x.p);
     reference_product(&x);
     kernels->product(&x.p);
@@ -258,7 +278,7 @@ static void test_order_of_sums(void **state) {
                                      .columns = 1 + numbers_below(&n, kernels->panel),
                                      .depth = 1 + numbers_below(&n, MOST_DEPTH),
                                      .terms = 1 + numbers_below(&n, MOST_TERMS)}};
-            make_case(&x, &n, kernels, false);
+            make_case(&x, &n, kernels, false, NO_ADDEND);
             kernels->product(&x.p);
             for (int r = 0; r < x.p.rows; r++)
                 for (int c = 0; c < x.p.columns; c++)

@@ -27,10 +27,11 @@ typedef struct fv_product {
     ptrdiff_t b_row;
     real *c; /* only `columns` are written */
     ptrdiff_t c_row;
-    const real *bias; /* readable as B is; NULL: 0 */
-    bool add;         /* add to what C holds (then no bias) */
-    bool relu;        /* max(., 0) at the end */
-    real most;        /* with relu: and min(., most); 0: no bound */
+    const real *bias;   /* readable as B is; NULL: 0 */
+    bool add;           /* add to what C holds (then no bias) */
+    const real *addend; /* added after all of these; laid out as C, or C itself; NULL: 0 */
+    bool relu;          /* max(., 0) at the end */
+    real most;          /* with relu: and min(., most); 0: no bound */
 } fv_product;
 
 /* A row of pixels of a depthwise convolution, channel by channel:
@@ -114,9 +115,10 @@ typedef struct fv_winograd_kernels {
 /* F(tile x tile, kernel x kernel), where tile + kernel - 1 = FV_WINOGRAD_POINTS. */
 typedef struct fv_winograd_form {
     int tile, kernel;
-    /* y = the tile of points m, plus bias (NULL: 0), with relu max(., 0); and the transpose. */
-    void (*output)(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
-                   real *y);
+    /* y = the tile of points m, plus bias (NULL: 0) and addend (laid out as y, or y itself; NULL:
+     * 0), with relu max(., 0); and the transpose. */
+    void (*output)(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias,
+                   const real *addend, bool relu, real *y);
     void (*output_back)(const fv_patch *at, const real *dy, real *z, ptrdiff_t step);
     void (*weights)(const fv_winograd_kernels *at, const real *w, real *u);
     /* dw = (add: +=) what the points' gradients u come to. */

@@ -42,6 +42,17 @@ FV_INLINE void tile(const fv_product *p, int first_row, const int rows, const in
             b += b_row;
         }
     }
+    if (p->addend) {
+        const real *addend = p->addend + first_row * p->c_row;
+        FV_UNROLL
+        for (int i = 0; i < rows; i++)
+            FV_UNROLL
+        for (int j = 0; j < vectors; j++)
+            if (j == vectors - 1 && tail < VL)
+                sum[i][j] += load_some(addend + i * p->c_row + j * VL, tail);
+            else
+                sum[i][j] += load(addend + i * p->c_row + j * VL);
+    }
     if (p->relu) {
         vec bound = upper_bound(p->most);
         FV_UNROLL

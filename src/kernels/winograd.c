@@ -231,7 +231,7 @@ void FV_LOCAL(winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t 
 }
 
 FV_INLINE void output(transform_1d *transform, const int size, const fv_patch *at, const real *m,
-                      ptrdiff_t step, const real *bias, bool relu, real *y) {
+                      ptrdiff_t step, const real *bias, const real *addend, bool relu, real *y) {
     for (int f = 0; f < at->channels; f += VL) {
         vec tile[N][N], offset = {0};
         if (bias)
@@ -239,8 +239,11 @@ FV_INLINE void output(transform_1d *transform, const int size, const fv_patch *a
         transform_2d(transform, N, size, points_at(m + f, step), local(tile), false);
         for (int i = 0; i < at->end_row; i++)
             for (int j = 0; j < at->end_column; j++) {
+                ptrdiff_t cell = i * at->row + j * at->pixel + f;
                 vec value = tile[i][j] + offset;
-                store(y + i * at->row + j * at->pixel + f, relu ? rectify(value) : value);
+                if (addend)
+                    value += load(addend + cell);
+                store(y + cell, relu ? rectify(value) : value);
             }
     }
 }
@@ -269,14 +272,14 @@ FV_INLINE void weights_back(transform_1d *transform, const int size, const fv_wi
 /* ---- The two forms ------------------------------------------------------------------------------
  */
 
-static void output_4(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
-                     real *y) {
-    output(multiply_at4, 4, at, m, step, bias, relu, y);
+static void output_4(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias,
+                     const real *addend, bool relu, real *y) {
+    output(multiply_at4, 4, at, m, step, bias, addend, relu, y);
 }
 
-static void output_2(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias, bool relu,
-                     real *y) {
-    output(multiply_at2, 2, at, m, step, bias, relu, y);
+static void output_2(const fv_patch *at, const real *m, ptrdiff_t step, const real *bias,
+                     const real *addend, bool relu, real *y) {
+    output(multiply_at2, 2, at, m, step, bias, addend, relu, y);
 }
 
 static void output_back_4(const fv_patch *at, const real *dy, real *z, ptrdiff_t step) {

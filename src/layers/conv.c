@@ -202,6 +202,12 @@ static bool takes_feed(const void *options, const fv_feeder *feeder, const fv_ke
     return fv_conv_takes_feed(options, feeder, kernels);
 }
 
+/* Not where the depthwise kernels do it. */
+static bool takes_addend(const void *options, const fv_shape *input) {
+    int groups = ((const fv_conv_options *)options)->groups;
+    return groups <= 1 || groups != input->channels;
+}
+
 static void pack(const fv_call *call) {
     fv_conv_pack(call->options, call);
 }
@@ -224,6 +230,7 @@ const fv_layer_type fv_layer_conv = {.name = "conv",
                                      .infer = infer,
                                      .prepare = prepare,
                                      .takes_feed = takes_feed,
+                                     .takes_addend = takes_addend,
                                      .pack = pack,
                                      .forward = forward,
                                      .backward = backward};

@@ -98,10 +98,11 @@ typedef struct fv_conv_direct {
     ptrdiff_t *a_offset, *b_offset; /* lists of a product's terms */
     real *input_copy, *gradient_copy;
     real *row; /* depthwise: a row of the input gradient before a channel's filters are added up */
-    real *window;  /* depthwise: see conv_window.c */
-    size_t stride; /* bytes from this memory to that of the next thread of the pool */
-    real most;     /* bound of an output with relu, see fv_product; 0: none */
-    fv_pool *pool; /* whose threads share an output; NULL: the caller does all of it */
+    real *window;       /* depthwise: see conv_window.c */
+    size_t stride;      /* bytes from this memory to that of the next thread of the pool */
+    real most;          /* bound of an output with relu, see fv_product; 0: none */
+    const real *addend; /* of an output, see fv_product; NULL: none; not where depthwise */
+    fv_pool *pool;      /* whose threads share an output; NULL: the caller does all of it */
 } fv_conv_direct;
 
 /* A 1x1 convolution that makes a sample of a depthwise convolution's input while that needs it:

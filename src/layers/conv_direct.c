@@ -190,12 +190,18 @@ static int stretch_at(int all, int count, int i) {
     return (int)((int64_t)all * i / count);
 }
 
-static void output_row(const output_work *o, fv_product *p, const real *x, real *y, int row) {
+/* The product to the output's values from `at` on. */
+static void output_product(const output_work *o, fv_product *p, ptrdiff_t at) {
+    p->c = o->y + at;
+    p->addend = o->d->addend ? o->d->addend + at : NULL;
+    o->d->k->product(p);
+}
+
+static void output_row(const output_work *o, fv_product *p, const real *x, int filter, int row) {
     const fv_axis *a = o->d->g->axis;
     p->a = x +
            fv_conv_input_at(o->d->g, row / a[1].out * a[0].stride, row % a[1].out * a[1].stride, 0);
-    p->c = y + (ptrdiff_t)row * a[2].out * o->d->g->filters;
-    o->d->k->product(p);
+    output_product(o, p, (ptrdiff_t)row * a[2].out * o->d->g->filters + filter);
 }
 
 static void output_unit(void *argument, int unit, int thread) {
@@ -213,14 +219,13 @@ static void output_unit(void *argument, int unit, int thread) {
     if (rows > 1) {
         for (int row = stretch_at(rows, o->stretches, stretch);
              row < stretch_at(rows, o->stretches, stretch + 1); row++)
-            output_row(o, &p, x, o->y + filter, row);
+            output_row(o, &p, x, filter, row);
         return;
     }
     int first = stretch_at(p.rows, o->stretches, stretch);
     p.rows = stretch_at(p.rows, o->stretches, stretch + 1) - first;
     p.a = x + first * p.a_row;
-    p.c = o->y + filter + first * p.c_row;
-    o->d->k->product(&p);
+    output_product(o, &p, filter + first * p.c_row);
 }
 
 /* So many that each thread has several, and none less than a few rows' work. */
@@ -445,9 +450,11 @@ static void forward(const fv_conv_geometry *g, const fv_call *call) {
     }
     fv_conv_direct d = output_of(g, call);
     size_t in = fv_conv_input_count(g), out = fv_conv_output_count(g);
-    for (int s = 0; s < call->samples; s++)
+    for (int s = 0; s < call->samples; s++) {
+        d.addend = call->addend ? call->addend + (size_t)s * out : NULL;
         fv_conv_sample_output(&d, call->in[0] + (size_t)s * in, packed_bias(g, call),
                               has_relu(call), call->out + (size_t)s * out);
+    }
 }
 
 static void backward(const fv_conv_geometry *g, const fv_call *call) {

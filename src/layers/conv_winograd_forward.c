@@ -96,8 +96,9 @@ static void transform_outputs(const output_unit *o) {
         fv_patch tile = fv_winograd_patch(w, p->first + o->first + t, w->form->tile, before,
                                           picture, w->filters, &at);
         tile.channels = o->columns;
-        w->form->output(&tile, o->made + t * w->made.row, w->made.step,
-                        p->bias ? p->bias + o->f : NULL, relu, p->call->out + at + o->f);
+        w->form->output(
+            &tile, o->made + t * w->made.row, w->made.step, p->bias ? p->bias + o->f : NULL,
+            p->call->addend ? p->call->addend + at + o->f : NULL, relu, p->call->out + at + o->f);
     }
 }
 

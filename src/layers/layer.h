@@ -141,6 +141,7 @@ typedef struct fv_call {
     /* The call of the layer before, which this one carries out too; then in[0] and its `out` are
      * NULL. See takes_feed. */
     const struct fv_call *feed;
+    const real *addend; /* as much as `out`, or `out` itself; NULL: none. See takes_addend */
     real *out;
     real *out_gradient;               /* backward reads it and may spoil it */
     real *in_gradient[FV_MAX_INPUTS]; /* backward overwrites; NULL where nobody asks */
@@ -199,6 +200,7 @@ typedef struct fv_layer_type {
     bool takes_affine; /* its weights can take up an affine map behind it (net/fold.c): weight 0 has
                           the outputs along its output_axis, and pack() and forward() heed a bias in
                           weight 1 also where the options have none */
+    bool sum;          /* its output is the sum of its inputs, then its activation */
     bool identity;     /* at inference its output is its input, and so it is a view then: dropout */
     /* Output shape, weights, cost; on misfit fails with both shapes in the message. */
     fv_status (*infer)(const void *options, const fv_shape *inputs, int count,
@@ -213,6 +215,9 @@ typedef struct fv_layer_type {
     /* Whether at inference forward can make its input itself, a few places at a time, where that is
      * the output of this layer and nobody else reads it: call->feed (net/feed.c). NULL: never. */
     bool (*takes_feed)(const void *options, const fv_feeder *feeder, const fv_kernels *kernels);
+    /* Whether at inference forward adds call->addend to its output before its activation: of layers
+     * of one input (net/residual.c). NULL: never. */
+    bool (*takes_addend)(const void *options, const fv_shape *input);
     /* weights -> packed; before a run with new weights. With the pool and all threads' scratch. */
     void (*pack)(const fv_call *call);
     /* Of layers that mix samples. What measure() finds of a sample is in `kept`, what join() makes

@@ -87,7 +87,7 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
     const fv_node *node = &plan->net->nodes[n];
     const fv_node_plan *own = &plan->nodes[n];
     const fv_samples *samples = p->samples;
-    const fv_node *last = own->fold ? &plan->net->nodes[own->fold] : node;
+    int last = own->sum ? own->sum : own->fold ? own->fold : n; /* whose activation it applies */
     fv_call call = {.options = node->options,
                     .kernels = plan->kernels,
                     .plan = &own->layer,
@@ -106,10 +106,9 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
                     .held = thread_block(r, at->thread) + own->held,
                     .shared = r->arena + own->shared[p->backward],
                     .scratch_stride = plan->thread_bytes,
-                    .activation = (own->fold ? &plan->nodes[own->fold] : own)->raw
-                                      ? FV_LINEAR
-                                      : last->activation,
-                    .activation_constant = (real)last->activation_constant,
+                    .activation =
+                        plan->nodes[last].raw ? FV_LINEAR : plan->net->nodes[last].activation,
+                    .activation_constant = (real)plan->net->nodes[last].activation_constant,
                     .seed = samples->seed,
                     .node = (uint32_t)n,
                     .source_bytes = samples->bytes,
@@ -129,6 +128,8 @@ static fv_call make_call(const pass *p, const stand *at, int n) {
         call.in[i] = values_at(p, input, at);
         call.in_gradient[i] = buffer_at(r, gradient, at);
     }
+    if (own->sum)
+        call.addend = values_at(p, root_of(plan, own->addend), at);
     point_weights(p, at, n, &call);
     if (own->fold)
         call.weight_count = 2; /* with a bias, whatever the options say */
@@ -532,6 +533,7 @@ const char *fv_runner_algorithm(const fv_runner *runner, int node) {
         return "";
     const fv_node_plan *p = &runner->plan.nodes[node];
     return p->folded        ? "folded"
+           : p->summed_by   ? "in the conv"
            : p->feeds       ? "in the next"
            : p->view        ? "view"
            : p->layer.words ? p->layer.words

@@ -7,6 +7,7 @@
 #include "net/fold.h"
 #include "net/layout.h"
 #include "net/recompute.h"
+#include "net/residual.h"
 #include <limits.h>
 #include <string.h>
 
@@ -81,7 +82,10 @@ static void find_roots(fv_plan *plan) {
     for (int n = 0; n < net->count; n++) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
-        p->root = p->view ? plan->nodes[node->inputs[0]].root : n;
+        p->root = p->summed_by ? plan->nodes[p->summed_by].root
+                  : p->view    ? plan->nodes[node->inputs[0]].root
+                  : p->sum     ? fv_residual_root(plan, n)
+                               : n;
         if (!p->runs)
             continue;
         p->wants_gradient = learns(plan, node) || (plan->input_gradient && n == 0);
@@ -211,7 +215,7 @@ static life output_life(const fv_plan *plan, int root) {
         for (int i = 0; i < net->nodes[n].input_count; i++) {
             if (!reads(plan, n, i, root))
                 continue;
-            int reader = plan->nodes[n].feeds ? plan->nodes[n].feeds : n;
+            int reader = fv_forward_node(plan, n);
             extend(&l, reader);
             l.crosses |= plan->nodes[reader].segment != own->segment;
             until_end |= plan->nodes[n].tapped && plan->nodes[n].root == root;
@@ -607,6 +611,8 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
         status = infer_shapes(plan, &input);
     if (!status)
         status = fv_find_folds(plan);
+    if (!status)
+        status = fv_find_residuals(plan);
     if (!status)
         status = fv_find_feeds(plan);
     if (status)

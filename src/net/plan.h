@@ -30,6 +30,9 @@ typedef struct fv_node_plan {
     bool view;      /* its output is its input's memory */
     bool folded;    /* ... since the weights of the layer before have taken it up */
     int fold;       /* the node that this one's weights take up; 0: none */
+    int sum;        /* the add that this convolution carries out too (residual.c); 0: none */
+    int addend;     /* ... and the node whose output is added */
+    int summed_by;  /* of that add: the convolution, whose output it is a view of; 0: none */
     int feeds;      /* the node that makes its output while it needs it (feed.c); 0: none */
     int fed_by;     /* ... and that node's own; 0: none */
     bool mixes;     /* samples, in this plan: see fv_layer_type.mixes_samples. Where its input is
@@ -118,6 +121,12 @@ typedef struct fv_plan_options {
 /* Makes the plan of a built net, allocating nothing of its arena. */
 fv_status fv_plan_make(fv_plan *plan, const fv_net *net, const fv_plan_options *options);
 void fv_plan_free(fv_plan *plan);
+
+/* The node whose step forward does the work of node n, which is no view of its own. */
+static inline int fv_forward_node(const fv_plan *plan, int n) {
+    const fv_node_plan *p = &plan->nodes[n];
+    return p->feeds ? p->feeds : p->summed_by ? p->summed_by : n;
+}
 
 /* The node and kind of an output's name; "conv1.pre" sets *before. FV_INVALID when unknown. */
 fv_status fv_plan_find_output(const fv_net *net, const char *name, int *node, bool *before);
