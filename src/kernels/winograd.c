@@ -131,11 +131,10 @@ typedef struct square {
     ptrdiff_t row, column;
 } square;
 
-/* out[to][to] = (add: +=) T in[from][from] T'. Each value is loaded when it is needed and stored
- * when it is known: 36 vectors are more than there are registers. */
-FV_INLINE void transform_2d(transform_1d *transform, const int from, const int to, square in,
-                            square out, const bool add) {
-    vec half[N][N];
+/* half[to][from] = T in[from][from]. Each value is loaded when it is needed, and below stored when
+ * it is known: 36 vectors are more than there are registers. */
+FV_INLINE void transform_columns(transform_1d *transform, const int from, const int to, square in,
+                                 vec half[N][N]) {
     FV_UNROLL
     for (int j = 0; j < from; j++) {
         const real *p = in.first + j * in.column;
@@ -148,6 +147,13 @@ FV_INLINE void transform_2d(transform_1d *transform, const int from, const int t
         for (int i = 0; i < to; i++)
             half[i][j] = result[i];
     }
+}
+
+/* out[to][to] = (add: +=) T in[from][from] T'. */
+FV_INLINE void transform_2d(transform_1d *transform, const int from, const int to, square in,
+                            square out, const bool add) {
+    vec half[N][N];
+    transform_columns(transform, from, to, in, half);
     FV_UNROLL
     for (int i = 0; i < to; i++) {
         real *p = out.first + i * out.row;
@@ -232,19 +238,29 @@ void FV_LOCAL(winograd_input_back)(const fv_patch *at, const real *v, ptrdiff_t 
 
 FV_INLINE void output(transform_1d *transform, const int size, const fv_patch *at, const real *m,
                       ptrdiff_t step, const real *bias, const real *addend, bool relu, real *y) {
+    const vec lowest = splat(relu ? 0 : -(real)INFINITY);
     for (int f = 0; f < at->channels; f += VL) {
-        vec tile[N][N], offset = {0};
+        vec half[N][N], offset = {0};
         if (bias)
             offset = load(bias + f);
-        transform_2d(transform, N, size, points_at(m + f, step), local(tile), false);
-        for (int i = 0; i < at->end_row; i++)
-            for (int j = 0; j < at->end_column; j++) {
-                ptrdiff_t cell = i * at->row + j * at->pixel + f;
-                vec value = tile[i][j] + offset;
+        transform_columns(transform, N, size, points_at(m + f, step), half);
+        FV_UNROLL
+        for (int i = 0; i < size; i++) {
+            ptrdiff_t cell = i * at->row + f;
+            vec result[N];
+            if (i >= at->end_row)
+                continue;
+            transform(result, half[i]);
+            FV_UNROLL
+            for (int j = 0; j < size; j++, cell += at->pixel) {
+                vec value = result[j] + offset;
+                if (j >= at->end_column)
+                    continue;
                 if (addend)
                     value += load(addend + cell);
-                store(y + cell, relu ? rectify(value) : value);
+                store(y + cell, larger(lowest, value));
             }
+        }
     }
 }
 
