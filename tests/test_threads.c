@@ -77,6 +77,11 @@ static void threads_share_layers(void **state) {
     check("input 9x9x6\nglobal_avgpool keep=true\nmultiply from=input1,global_avgpool1\n");
     check("input 12x12x16\nc: conv 16 3x3 pad=1\nbatch_norm relu\nmaxpool 2\nconv 16 1x1\n"
           "add relu from=maxpool1,conv2\nglobal_avgpool\ndense 10 softmax\n");
+    check("input 71x70x3 scale=1/255 mean=0.4,0.5,0.6 deviation=0.2\nmaxpool 2\n");
+    check("input 40x37x2\na: conv 7 1x1\nb: conv 5 1x1\nconcat from=a,b,input1\n");
+    check("input 40x37x4\na: maxpool 1x2 stride=1\nconcat axis=2 from=a,input1\n");
+    check("input 40x37x4\na: maxpool 9x1 stride=1\nconcat axis=1 from=a,input1,a\n");
+    check("input 300\na: dense 5000\nb: dense 300 relu\nconcat from=b,a,b\n");
 }
 
 int main(void) {

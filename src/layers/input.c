@@ -130,26 +130,49 @@ void fv_input_gradient(const fv_input_options *options, const fv_kernels *kernel
         gradient[i] /= p.deviation[i % PERIOD];
 }
 
-static void forward(const fv_call *call) {
+/* Some values of a sample, so that threads may share it. */
+typedef struct stretch_work {
+    const fv_call *call;
+    pattern pattern;
+    int sample;
+    size_t values; /* of a stretch: whole periods */
+} stretch_work;
+
+enum { STRETCH_VALUES = 1024 * PERIOD }; /* speed only */
+
+static void read_values(const fv_call *call, int sample, size_t first, size_t count, real *y) {
+    const void *source = call->source[sample];
+    if (call->source_bytes)
+        call->kernels->bytes_to_real(count, (const unsigned char *)source + first, y);
+    else if (call->source_reals)
+        memcpy(y, (const real *)source + first, count * sizeof *y);
+    else
+        for (size_t i = 0; i < count; i++)
+            y[i] = (real)((const float *)source)[first + i];
+}
+
+static void input_stretch(void *argument, int unit, int thread) {
+    const stretch_work *w = argument;
+    const fv_call *call = w->call;
     const fv_input_options *options = call->options;
-    size_t values = fv_shape_count(call->out_shape);
-    pattern p = make_pattern(options, call->out_shape->channels);
-    for (int s = 0; s < call->samples; s++) {
-        real *y = call->out + (size_t)s * values;
-        if (call->source_bytes) {
-            call->kernels->bytes_to_real(values, call->source[s], y);
-        } else if (call->source_reals) {
-            memcpy(y, call->source[s], values * sizeof *y);
-        } else {
-            const float *x = call->source[s];
-            for (size_t i = 0; i < values; i++)
-                y[i] = (real)x[i];
-        }
-        if (options->scale != 0 && options->scale != 1)
-            call->kernels->scale(values, (real)options->scale, y);
-        if (options->means > 0 || options->deviations > 0)
-            standardize(&p, values, y);
-    }
+    size_t all = fv_shape_count(call->out_shape), first = (size_t)unit * w->values;
+    size_t count = all - first < w->values ? all - first : w->values;
+    real *y = call->out + (size_t)w->sample * all + first;
+    (void)thread;
+    read_values(call, w->sample, first, count, y);
+    if (options->scale != 0 && options->scale != 1)
+        call->kernels->scale(count, (real)options->scale, y);
+    if (options->means > 0 || options->deviations > 0)
+        standardize(&w->pattern, count, y);
+}
+
+static void forward(const fv_call *call) {
+    size_t all = fv_shape_count(call->out_shape);
+    stretch_work w = {.call = call,
+                      .pattern = make_pattern(call->options, call->out_shape->channels),
+                      .values = call->pool ? STRETCH_VALUES : all};
+    for (w.sample = 0; w.sample < call->samples; w.sample++)
+        fv_pool_run(call->pool, (int)((all + w.values - 1) / w.values), input_stretch, &w);
 }
 
 const fv_layer_type fv_layer_input = {.name = "input",
