@@ -85,7 +85,8 @@ const float *fv_session_output(const fv_session *session, const char *name, fv_s
     if (name && fv_plan_find_output(plan->net, name, &node, &before))
         return NULL;
     const fv_node_plan *p = &plan->nodes[node];
-    if (before && (!p->view || p->folded || p->summed_by) ? p->tap.place == FV_PLACE_NONE : !p->tapped) {
+    if (before && (!p->view || p->folded || p->summed_by) ? p->tap.place == FV_PLACE_NONE
+                                                          : !p->tapped) {
         fv_fail(FV_INVALID, "the output %s was not kept: name it in fv_session_options.outputs",
                 name);
         return NULL;
