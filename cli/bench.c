@@ -198,7 +198,7 @@ static int run_layers(benchmark *bench, bench_layers *layers) {
     }
     for (int i = 0; i < fv_layer_count(bench->net); i++) {
         layers->ms[i] = 0;
-        for (int pass = FV_PASS_PACK; pass <= FV_PASS_BACKWARD; pass++) {
+        for (fv_pass pass = FV_PASS_PACK; pass <= FV_PASS_BACKWARD; pass++) {
             double seconds = bench->trainer            ? fv_trainer_seconds(bench->trainer, pass, i)
                              : pass == FV_PASS_FORWARD ? fv_session_seconds(bench->session, i)
                                                        : 0;

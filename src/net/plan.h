@@ -25,23 +25,23 @@ typedef struct fv_recomputed {
 } fv_recomputed;
 
 typedef struct fv_node_plan {
-    bool runs;      /* at inference only what something kept or judged needs; else all that
-                       follows is 0 */
-    bool view;      /* its output is its input's memory */
-    bool folded;    /* ... since the weights of the layer before have taken it up */
-    int fold;       /* the node that this one's weights take up; 0: none */
-    int sum;        /* the add that this convolution carries out too (residual.c); 0: none */
-    int addend;     /* ... and the node whose output is added */
-    int summed_by;  /* of that add: the convolution, whose output it is a view of; 0: none */
-    int feeds;      /* the node that makes its output while it needs it (feed.c); 0: none */
-    int fed_by;     /* ... and that node's own; 0: none */
-    bool mixes;     /* samples, in this plan: see fv_layer_type.mixes_samples. Where its input is
-                       made a few samples at a time and by node b, what it does of samples it does
-                       beside b, while they are in the cache: */
-    bool behind;    /* measure() right behind b's forward */
-    bool ahead;     /* backward() right ahead of b's */
+    bool runs;     /* at inference only what something kept or judged needs; else all that
+                      follows is 0 */
+    bool view;     /* its output is its input's memory */
+    bool folded;   /* ... since the weights of the layer before have taken it up */
+    int fold;      /* the node that this one's weights take up; 0: none */
+    int sum;       /* the add that this convolution carries out too (residual.c); 0: none */
+    int addend;    /* ... and the node whose output is added */
+    int summed_by; /* of that add: the convolution, whose output it is a view of; 0: none */
+    int feeds;     /* the node that makes its output while it needs it (feed.c); 0: none */
+    int fed_by;    /* ... and that node's own; 0: none */
+    bool mixes;    /* samples, in this plan: see fv_layer_type.mixes_samples. Where its input is
+                      made a few samples at a time and by node b, what it does of samples it does
+                      beside b, while they are in the cache: */
+    bool behind;   /* measure() right behind b's forward */
+    bool ahead;    /* backward() right ahead of b's */
     int measured_by, spread_by; /* b's own: the node that does; 0: none */
-    fv_shape shape; /* of its output */
+    fv_shape shape;             /* of its output */
     int64_t macs;
     fv_setting setting;
     fv_layer_plan layer;
