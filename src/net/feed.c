@@ -29,13 +29,8 @@ static bool can_feed(const fv_plan *plan, int from, int n) {
            node->type->takes_feed(node->options, &feeder, plan->kernels);
 }
 
-fv_status fv_find_feeds(fv_plan *plan) {
+void fv_find_feeds(fv_plan *plan, const int *readers) {
     const fv_net *net = plan->net;
-    if (plan->training)
-        return FV_OK;
-    int *readers = fv_count_readers(plan);
-    if (!readers)
-        return FV_MEMORY;
     for (int n = 1; n < net->count; n++) {
         if (!plan->nodes[n].runs || !net->nodes[n].type->takes_feed)
             continue;
@@ -45,6 +40,4 @@ fv_status fv_find_feeds(fv_plan *plan) {
             plan->nodes[from].feeds = n;
         }
     }
-    fv_free(readers);
-    return FV_OK;
 }

@@ -4,7 +4,8 @@
 
 #include "net/plan.h"
 
-/* Marks them: `fed_by` of the layer, `feeds` of the one before. After fv_find_folds(). */
-fv_status fv_find_feeds(fv_plan *plan);
+/* Marks them: `fed_by` of the layer, `feeds` of the one before. readers: see
+ * fv_find_folds(), after which it comes. */
+void fv_find_feeds(fv_plan *plan, const int *readers);
 
 #endif

@@ -27,29 +27,13 @@ static bool can_fold(const fv_plan *plan, const int *readers, int n) {
            !p->tapped && p->tap.place == FV_PLACE_NONE && has_channels(taker, own->shape.channels);
 }
 
-int *fv_count_readers(const fv_plan *plan) {
+void fv_find_folds(fv_plan *plan, const int *readers) {
     const fv_net *net = plan->net;
-    int *readers = fv_alloc((size_t)net->count, sizeof *readers);
-    for (int n = 0; readers && n < net->count; n++)
-        for (int i = 0; plan->nodes[n].runs && i < net->nodes[n].input_count; i++)
-            readers[net->nodes[n].inputs[i]]++;
-    return readers;
-}
-
-fv_status fv_find_folds(fv_plan *plan) {
-    const fv_net *net = plan->net;
-    if (plan->training)
-        return FV_OK;
-    int *readers = fv_count_readers(plan);
-    if (!readers)
-        return FV_MEMORY;
     for (int n = 1; n < net->count; n++)
         if (can_fold(plan, readers, n)) {
             plan->nodes[n].view = plan->nodes[n].folded = true;
             plan->nodes[net->nodes[n].inputs[0]].fold = n;
         }
-    fv_free(readers);
-    return FV_OK;
 }
 
 /* ---- Their weights -------------------------------------------------------------------------- */

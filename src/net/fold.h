@@ -4,10 +4,9 @@
 
 #include "net/plan.h"
 
-/* Marks them: `fold` of the layer before, `folded` and `view` of the map. */
-fv_status fv_find_folds(fv_plan *plan);
-/* How many inputs read each node's output, of nodes that run; the caller frees it. */
-int *fv_count_readers(const fv_plan *plan);
+/* Marks them: `fold` of the layer before, `folded` and `view` of the map. readers[n]: how many
+ * inputs of nodes that run read the output of node n. */
+void fv_find_folds(fv_plan *plan, const int *readers);
 /* Room that packing node n needs for it; 0 where it takes up nothing. */
 size_t fv_fold_bytes(const fv_plan *plan, int n);
 /* Puts weights and bias with the map in them into a call of node n's pack(). map_weights: the

@@ -260,6 +260,22 @@ static fv_status check_sizes(const fv_plan *plan) {
     return FV_OK;
 }
 
+/* What layers do at inference of those behind and before them. */
+static fv_status find_fusions(fv_plan *plan) {
+    const fv_net *net = plan->net;
+    int *readers = fv_alloc((size_t)net->count, sizeof *readers);
+    if (!readers)
+        return FV_MEMORY;
+    for (int n = 0; n < net->count; n++)
+        for (int i = 0; plan->nodes[n].runs && i < net->nodes[n].input_count; i++)
+            readers[net->nodes[n].inputs[i]]++;
+    fv_find_folds(plan, readers);
+    fv_find_residuals(plan, readers);
+    fv_find_feeds(plan, readers);
+    fv_free(readers);
+    return FV_OK;
+}
+
 static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     const fv_net *net = plan->net;
     fv_shape input;
@@ -273,12 +289,8 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
         status = mark_outputs(plan, options);
     if (!status)
         status = infer_shapes(plan, &input);
-    if (!status)
-        status = fv_find_folds(plan);
-    if (!status)
-        status = fv_find_residuals(plan);
-    if (!status)
-        status = fv_find_feeds(plan);
+    if (!status && !plan->training)
+        status = find_fusions(plan);
     if (status)
         return status;
     find_roots(plan);

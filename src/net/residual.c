@@ -42,13 +42,8 @@ static int carrier_of(const fv_plan *plan, const int *readers, int n, int i) {
     return fits && writer_of(plan, other) < taker ? taker : 0;
 }
 
-fv_status fv_find_residuals(fv_plan *plan) {
+void fv_find_residuals(fv_plan *plan, const int *readers) {
     const fv_net *net = plan->net;
-    if (plan->training)
-        return FV_OK;
-    int *readers = fv_count_readers(plan);
-    if (!readers)
-        return FV_MEMORY;
     for (int n = 1; n < net->count; n++) {
         const fv_node *node = &net->nodes[n];
         fv_node_plan *p = &plan->nodes[n];
@@ -63,8 +58,6 @@ fv_status fv_find_residuals(fv_plan *plan) {
         plan->nodes[p->summed_by].sum = n;
         plan->nodes[p->summed_by].addend = node->inputs[first];
     }
-    fv_free(readers);
-    return FV_OK;
 }
 
 int fv_residual_root(const fv_plan *plan, int n) {
