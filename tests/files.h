@@ -4,6 +4,7 @@
 #define FV_TESTS_FILES_H
 
 #include <fovea.h>
+#include <stdatomic.h>
 
 /* Group set-up and tear-down: makes and removes the folder. */
 int make_test_folder(void **state);
@@ -21,6 +22,6 @@ void expect_failure(fv_status status, fv_status expected, const char *words);
 void expect_message(const char *words);
 
 /* How many allocations succeed from now on; negative: all. */
-extern int allocations_left;
+extern atomic_int allocations_left;
 
 #endif
