@@ -201,7 +201,8 @@ typedef struct fv_kernels {
                         real deviation, real *y);
 
     /* Max pooling keeps each window's winner (its cell, the first of equals) as a byte where the
-     * window has at most 256 cells, else as an int32_t. `winners` NULL: inference. */
+     * window has at most 256 cells, in an order that only these two know, else as an int32_t.
+     * `winners` NULL: inference. */
     void (*maxpool)(const fv_window *window, const real *x, real *y, void *winners);
     void (*maxpool_back)(const fv_window *window, const real *dy, const void *winners, real *dx);
     void (*avgpool)(const fv_window *window, const real *x, real *y);

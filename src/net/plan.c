@@ -302,9 +302,10 @@ static fv_status fill_plan(fv_plan *plan, const fv_plan_options *options) {
     }
     choose_groups(plan);
     status = fv_find_recomputed(plan);
-    fv_find_beside(plan);
-    if (!status)
+    if (!status) {
+        fv_find_beside(plan);
         status = check_sizes(plan);
+    }
     if (!status)
         status = fv_place_arena(plan);
     return status;
